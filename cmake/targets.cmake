@@ -1,0 +1,40 @@
+# The library's INTERFACE targets. facellava::core needs a C++20 compiler and Eigen; each optional part names what it adds.
+#   core     layers, models, ref and cpu devices        Eigen
+#   io       checkpoints, configs                       nlohmann_json
+#   text     tokenizer, prompts                         (io)
+#   media    image decoding and preprocessing           stb
+#   pipeline everything above and sessions              (all of them)
+find_package(Eigen3 REQUIRED NO_MODULE)
+find_package(Threads REQUIRED)
+find_package(nlohmann_json QUIET)
+find_path(FACELLAVA_STB_INCLUDE_DIR stb/stb_image.h DOC "Folder that holds stb/stb_image.h")
+
+add_library(facellava_core INTERFACE)
+target_compile_features(facellava_core INTERFACE cxx_std_20)
+target_link_libraries(facellava_core INTERFACE Eigen3::Eigen Threads::Threads)
+target_include_directories(facellava_core INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
+                                                    $<INSTALL_INTERFACE:include>)
+set(FACELLAVA_TARGETS core)
+
+if(nlohmann_json_FOUND)
+  add_library(facellava_io INTERFACE)
+  target_link_libraries(facellava_io INTERFACE facellava_core nlohmann_json::nlohmann_json)
+  add_library(facellava_text INTERFACE)
+  target_link_libraries(facellava_text INTERFACE facellava_io)
+  list(APPEND FACELLAVA_TARGETS io text)
+endif()
+if(FACELLAVA_STB_INCLUDE_DIR)
+  add_library(facellava_media INTERFACE)
+  target_link_libraries(facellava_media INTERFACE facellava_core)
+  target_include_directories(facellava_media SYSTEM INTERFACE $<BUILD_INTERFACE:${FACELLAVA_STB_INCLUDE_DIR}>)
+  list(APPEND FACELLAVA_TARGETS media)
+endif()
+if(TARGET facellava_text AND TARGET facellava_media)
+  add_library(facellava_pipeline INTERFACE)
+  target_link_libraries(facellava_pipeline INTERFACE facellava_text facellava_media)
+  list(APPEND FACELLAVA_TARGETS pipeline)
+endif()
+foreach(part IN LISTS FACELLAVA_TARGETS)
+  set_target_properties(facellava_${part} PROPERTIES EXPORT_NAME ${part})
+  add_library(facellava::${part} ALIAS facellava_${part})
+endforeach()

@@ -1,0 +1,75 @@
+// Arena: a bump allocator on a slab that it does not own. Without a slab it only counts: peak() is the memory plan.
+// Buffer: owned, zeroed host memory, 64-byte aligned.
+#pragma once
+#include <algorithm>
+#include <cstddef>
+#include <cstring>
+#include <new>
+#include <utility>
+
+#include "facellava/core/view.hpp"
+
+namespace facellava {
+
+class Arena {
+ public:
+  Arena() = default;
+  Arena(void* slab, std::size_t bytes) : slab_(static_cast<std::byte*>(slab)), bytes_(bytes) {}
+
+  // Points v at fresh memory. dynamic: the sizes of its dynamic dimensions, in order.
+  template <class T, class Space, Index... D, class... I>
+  void take(View<T, Space, D...>& v, I... dynamic) {
+    v = View<T, Space, D...>(static_cast<T*>(nullptr), dynamic...);
+    const std::size_t first = (used_ + kAlign - 1) / kAlign * kAlign;
+    const std::size_t end = first + std::size_t(v.count()) * sizeof(T);
+    if (slab_) {
+      check_at_most(bytes_, end, "bytes taken from an arena");
+      v.data = reinterpret_cast<T*>(slab_ + first);
+    }
+    used_ = end;
+    peak_ = std::max(peak_, used_);
+  }
+  std::size_t mark() const { return used_; }
+  void release(std::size_t mark) { used_ = mark; }
+  std::size_t peak() const { return peak_; }
+
+ private:
+  static constexpr std::size_t kAlign = 64;
+  std::byte* slab_ = nullptr;
+  std::size_t bytes_ = 0, used_ = 0, peak_ = 0;
+};
+
+class Buffer {
+ public:
+  Buffer() = default;
+  explicit Buffer(std::size_t bytes)
+      : data_(bytes ? ::operator new(bytes, std::align_val_t(64)) : nullptr), bytes_(bytes) {
+    if (bytes) std::memset(data_, 0, bytes);
+  }
+  ~Buffer() { ::operator delete(data_, std::align_val_t(64)); }
+  Buffer(Buffer&& o) noexcept : data_(std::exchange(o.data_, nullptr)), bytes_(std::exchange(o.bytes_, 0)) {}
+  Buffer& operator=(Buffer&& o) noexcept {
+    std::swap(data_, o.data_);
+    std::swap(bytes_, o.bytes_);
+    return *this;
+  }
+  void* data() const { return data_; }
+  std::size_t size() const { return bytes_; }
+
+ private:
+  void* data_ = nullptr;
+  std::size_t bytes_ = 0;
+};
+
+// Runs plan(arena) once to count and once on a slab of exactly that size: one function says what memory is needed
+// and hands it out.
+Buffer allocate(auto&& plan) {
+  Arena count;
+  plan(count);
+  Buffer slab(count.peak());
+  Arena arena(slab.data(), slab.size());
+  plan(arena);
+  return slab;
+}
+
+}  // namespace facellava

@@ -1,0 +1,98 @@
+// Policies that say what the leaves of a layer's Params and Cache are.
+//   Plain<T, Space>  every leaf is a View<T, Space, ...>: training, tests, hosts with weights of their own
+//   Stored<Space>    a matrix keeps the format it has in its file (fp32, fp16, bf16, ...), known at run time, per
+//   tensor;
+//                    a vector is fp32. One compiled model serves every precision.
+//   Act<T, Space>    activations of element T
+#pragma once
+#include <cstring>
+
+#include "facellava/core/element.hpp"
+#include "facellava/core/view.hpp"
+
+namespace facellava {
+
+enum class Format { kF32, kF16, kBf16 };
+constexpr Index format_bytes(Format f) { return f == Format::kF32 ? 4 : 2; }
+constexpr const char* format_name(Format f) { return f == Format::kF32 ? "f32" : f == Format::kF16 ? "f16" : "bf16"; }
+
+// A matrix in the format of its file. Contiguous rows.
+template <class S, Index... D>
+struct StoredTensor {
+  using Memory = S;
+  static constexpr int kRank = sizeof...(D);
+  static constexpr Index kStatic[kRank] = {D...};
+
+  const std::byte* data = nullptr;
+  Format format = Format::kF32;
+  Index sizes[kRank] = {D...};
+
+  constexpr Index size(int d) const { return sizes[d]; }
+  constexpr Index rows() const { return sizes[0]; }
+  const std::byte* row(Index r) const { return data + r * sizes[1] * format_bytes(format); }
+  float operator()(Index i, Index j) const requires(kRank == 2) {
+    const std::byte* p = row(i) + j * format_bytes(format);
+    if (format == Format::kF32) return load<float>(p);
+    if (format == Format::kBf16) return to_float(load<bf16>(p));
+    return to_float(load<f16>(p));
+  }
+
+ private:
+  template <class T>
+  static T load(const std::byte* p) {
+    T x;
+    std::memcpy(&x, p, sizeof x);
+    return x;
+  }
+};
+
+template <Index First, Index N, class S, Index D0, Index D1>
+StoredTensor<S, N, D1> rows(const StoredTensor<S, D0, D1>& w) {
+  static_assert(First + N <= D0, "more rows than the matrix has");
+  return {w.row(First), w.format, {N, D1}};
+}
+
+template <class T, class S>
+struct Plain {
+  template <Index out, Index in>
+  using MatrixOf = View<T, S, out, in>;
+  template <Index n>
+  using VectorOf = View<T, S, n>;
+};
+template <class S>
+struct Stored {
+  template <Index out, Index in>
+  using MatrixOf = StoredTensor<S, out, in>;
+  template <Index n>
+  using VectorOf = View<const float, S, n>;
+};
+template <class P, Index out, Index in>
+using Matrix = typename P::template MatrixOf<out, in>;
+template <class P, Index n>
+using Vector = typename P::template VectorOf<n>;
+
+template <class T, class S>
+struct Act {
+  using Element = T;
+  using Space = S;
+};
+template <class A, Index... D>
+using Tensor = View<typename A::Element, typename A::Space, D...>;
+template <class A, Index... D>
+using Statistic = View<Stat<typename A::Element>, typename A::Space, D...>;
+
+struct None {};  // an absent operand: no bias, no residual
+template <class T>
+inline constexpr bool kPresent = !std::is_same_v<std::remove_cvref_t<T>, None>;
+
+// The values of a vector, as a matrix of one row.
+template <class T, class S, Index N>
+constexpr View<T, S, 1, N> as_row(View<T, S, N> v) {
+  View<T, S, 1, N> o;
+  o.data = v.data;
+  o.sizes[1] = v.sizes[0];
+  o.stride = v.sizes[0];
+  return o;
+}
+
+}  // namespace facellava

@@ -1,0 +1,327 @@
+// Kernel bodies, once for every vector instruction set: avx2.hpp and avx512.hpp include this inside their namespace
+// after defining FACELLAVA_TARGET (the function attribute), Reg, kLanes and the primitives
+//   load, store, load_first, store_first (the first n lanes; the others 0), splat, add, sub, mul, div, fma, max, min,
+//   round, power_of_two, reduce_add, reduce_max, load_f16, load_bf16, load_f16_first, load_bf16_first.
+// No lambdas here: they would lose the target.
+
+// ---- loads of a weight's row in its format
+
+template <Format F>
+FACELLAVA_TARGET inline Reg load_as(const std::byte* w, Index k) {
+  if constexpr (F == Format::kF32)
+    return load(reinterpret_cast<const float*>(w) + k);
+  else if constexpr (F == Format::kF16)
+    return load_f16(reinterpret_cast<const f16*>(w) + k);
+  else
+    return load_bf16(reinterpret_cast<const bf16*>(w) + k);
+}
+template <Format F>
+FACELLAVA_TARGET inline Reg load_first_as(const std::byte* w, Index k, Index n) {
+  if constexpr (F == Format::kF32)
+    return load_first(reinterpret_cast<const float*>(w) + k, n);
+  else if constexpr (F == Format::kF16)
+    return load_f16_first(reinterpret_cast<const f16*>(w) + k, n);
+  else
+    return load_bf16_first(reinterpret_cast<const bf16*>(w) + k, n);
+}
+
+// ---- products
+
+template <int M, int N>
+FACELLAVA_TARGET inline void finish(Reg (&sum)[M][N], const Product& p, Index i, Index j) {
+  for (int a = 0; a < M; ++a)
+    for (int b = 0; b < N; ++b) {
+      float v = reduce_add(sum[a][b]);
+      if (p.bias) v += p.bias[j + b];
+      if (p.residual) v += p.residual[(i + a) * p.ldr + j + b];
+      p.y[(i + a) * p.ldy + j + b] = v;
+    }
+}
+
+// Rows [i, i + M) of x by rows [j, j + N) of w.
+template <Format F, int M, int N>
+FACELLAVA_TARGET void tile(const Product& p, Index i, Index j) {
+  const float* x = static_cast<const float*>(p.x) + i * p.ldx;
+  const std::byte* w = p.w + j * p.ldw * format_bytes(F);
+  const Index wstep = p.ldw * format_bytes(F);
+  Reg sum[M][N];
+#pragma GCC unroll 8
+  for (int a = 0; a < M; ++a)
+#pragma GCC unroll 8
+    for (int b = 0; b < N; ++b) sum[a][b] = splat(0);
+  Index k = 0;
+  for (; k + kLanes <= p.k; k += kLanes) {
+    Reg r[N];
+#pragma GCC unroll 8
+    for (int b = 0; b < N; ++b) r[b] = load_as<F>(w + b * wstep, k);
+#pragma GCC unroll 8
+    for (int a = 0; a < M; ++a) {
+      const Reg v = load(x + a * p.ldx + k);
+#pragma GCC unroll 8
+      for (int b = 0; b < N; ++b) sum[a][b] = fma(v, r[b], sum[a][b]);
+    }
+  }
+  if (k < p.k) {
+    const Index rest = p.k - k;
+    for (int b = 0; b < N; ++b) {
+      const Reg r = load_first_as<F>(w + b * wstep, k, rest);
+      for (int a = 0; a < M; ++a) sum[a][b] = fma(load_first(x + a * p.ldx + k, rest), r, sum[a][b]);
+    }
+  }
+  finish<M, N>(sum, p, i, j);
+}
+
+// Blocks of rows of x stay in L2 while w streams through L1.
+inline constexpr Index kRowBlock = 96;
+
+template <Format F>
+FACELLAVA_TARGET void product(const Product& p) {
+  if (p.m == 1) {
+    Index j = 0;
+    for (; j + 8 <= p.n; j += 8) tile<F, 1, 8>(p, 0, j);
+    for (; j < p.n; ++j) tile<F, 1, 1>(p, 0, j);
+    return;
+  }
+  for (Index i0 = 0; i0 < p.m; i0 += kRowBlock) {
+    const Index end = std::min(p.m, i0 + kRowBlock);
+    Index j = 0;
+    for (; j + kTileN <= p.n; j += kTileN) {
+      Index i = i0;
+      for (; i + kTileM <= end; i += kTileM) tile<F, kTileM, kTileN>(p, i, j);
+      for (; i < end; ++i) tile<F, 1, kTileN>(p, i, j);
+    }
+    for (; j < p.n; ++j) {
+      Index i = i0;
+      for (; i + kTileM <= end; i += kTileM) tile<F, kTileM, 1>(p, i, j);
+      for (; i < end; ++i) tile<F, 1, 1>(p, i, j);
+    }
+  }
+}
+
+// ---- functions of a register
+
+// e^x by 2^n e^r, |r| <= ln 2 / 2, Taylor to r^7 (relative error below 1 ulp); 0 below −87.3. NaN stays NaN.
+FACELLAVA_TARGET inline Reg exp(Reg x) {
+  const Reg v = max(splat(-87.3f), min(splat(88.7f), x));
+  const Reg n = round(mul(v, splat(1.44269504f)));
+  const Reg r = fma(n, splat(2.12194440e-4f), fma(n, splat(-0.693359375f), v));
+  Reg s = splat(1.f / 5040);
+  s = fma(s, r, splat(1.f / 720));
+  s = fma(s, r, splat(1.f / 120));
+  s = fma(s, r, splat(1.f / 24));
+  s = fma(s, r, splat(1.f / 6));
+  s = fma(s, r, splat(0.5f));
+  s = fma(s, r, splat(1.f));
+  s = fma(s, r, splat(1.f));
+  return mul(s, power_of_two(n));
+}
+
+// erf x = x P(x²) / Q(x²) for |x| < 3.925, ±1 beyond: minimax fit on that interval, error 2e-8 before rounding.
+FACELLAVA_TARGET inline Reg erf(Reg x) {
+  const Reg v = max(splat(-3.925f), min(splat(3.925f), x));
+  const Reg z = mul(v, v);
+  Reg p = splat(2.0309082628955366e-06f);
+  p = fma(p, z, splat(0.0002874846395570785f));
+  p = fma(p, z, splat(0.003876038361340761f));
+  p = fma(p, z, splat(0.05308346822857857f));
+  p = fma(p, z, splat(0.19296593964099884f));
+  p = fma(p, z, splat(1.128378987312317f));
+  Reg q = splat(3.803145591518842e-05f);
+  q = fma(q, z, splat(0.0011896778596565127f));
+  q = fma(q, z, splat(0.015187783166766167f));
+  q = fma(q, z, splat(0.11516471952199936f));
+  q = fma(q, z, splat(0.5043432712554932f));
+  q = fma(q, z, splat(1.f));
+  return div(mul(v, p), q);
+}
+
+FACELLAVA_TARGET inline Reg gelu_of(Reg x) {
+  return mul(mul(splat(0.5f), x), add(splat(1.f), erf(mul(x, splat(0.70710678f)))));
+}
+FACELLAVA_TARGET inline Reg swiglu_of(Reg gate, Reg up) {
+  return mul(div(gate, add(splat(1.f), exp(sub(splat(0.f), gate)))), up);
+}
+
+// ---- rows
+
+FACELLAVA_TARGET inline void gelu(float* y, const float* x, Index n) {
+  Index k = 0;
+  for (; k + kLanes <= n; k += kLanes) store(y + k, gelu_of(load(x + k)));
+  if (k < n) store_first(y + k, gelu_of(load_first(x + k, n - k)), n - k);
+}
+FACELLAVA_TARGET inline void swiglu(float* y, const float* gate, const float* up, Index n) {
+  Index k = 0;
+  for (; k + kLanes <= n; k += kLanes) store(y + k, swiglu_of(load(gate + k), load(up + k)));
+  if (k < n) store_first(y + k, swiglu_of(load_first(gate + k, n - k), load_first(up + k, n - k)), n - k);
+}
+FACELLAVA_TARGET inline void axpy(float* y, const float* x, float a, Index n) {
+  const Reg s = splat(a);
+  Index k = 0;
+  for (; k + kLanes <= n; k += kLanes) store(y + k, fma(s, load(x + k), load(y + k)));
+  if (k < n) store_first(y + k, fma(s, load_first(x + k, n - k), load_first(y + k, n - k)), n - k);
+}
+
+FACELLAVA_TARGET inline float sum_squares(const float* x, float mean, Index n) {
+  const Reg m = splat(mean);
+  Reg s = splat(0.f);
+  Index k = 0;
+  for (; k + kLanes <= n; k += kLanes) {
+    const Reg v = sub(load(x + k), m);
+    s = fma(v, v, s);
+  }
+  float total = reduce_add(s);
+  for (; k < n; ++k) total += (x[k] - mean) * (x[k] - mean);
+  return total;
+}
+FACELLAVA_TARGET inline float rms_norm(float* y, const float* x, const float* w, Index n, float eps) {
+  const float rstd = 1 / std::sqrt(sum_squares(x, 0, n) / float(n) + eps);
+  const Reg r = splat(rstd);
+  Index k = 0;
+  for (; k + kLanes <= n; k += kLanes) store(y + k, mul(mul(load(x + k), r), load(w + k)));
+  if (k < n) store_first(y + k, mul(mul(load_first(x + k, n - k), r), load_first(w + k, n - k)), n - k);
+  return rstd;
+}
+FACELLAVA_TARGET inline void layer_norm(float* y, float* mean, float* rstd, const float* x, const float* w,
+                                        const float* b, Index n, float eps) {
+  Reg s = splat(0.f);
+  Index k = 0;
+  for (; k + kLanes <= n; k += kLanes) s = add(s, load(x + k));
+  float total = reduce_add(s);
+  for (; k < n; ++k) total += x[k];
+  *mean = total / float(n);
+  *rstd = 1 / std::sqrt(sum_squares(x, *mean, n) / float(n) + eps);
+  const Reg m = splat(*mean), r = splat(*rstd);
+  for (k = 0; k + kLanes <= n; k += kLanes) store(y + k, fma(mul(sub(load(x + k), m), r), load(w + k), load(b + k)));
+  if (k < n)
+    store_first(y + k,
+                fma(mul(sub(load_first(x + k, n - k), m), r), load_first(w + k, n - k), load_first(b + k, n - k)),
+                n - k);
+}
+
+FACELLAVA_TARGET inline void rope(float* x, const float* cosine, const float* sine, float sign, Index half) {
+  const Reg turn = splat(sign);
+  for (Index k = 0; k < half; k += kLanes) {
+    const Index n = std::min<Index>(kLanes, half - k);
+    const Reg c = load_first(cosine + k, n), s = mul(turn, load_first(sine + k, n));
+    const Reg a = load_first(x + k, n), b = load_first(x + half + k, n);
+    store_first(x + k, sub(mul(a, c), mul(b, s)), n);
+    store_first(x + half + k, fma(b, c, mul(a, s)), n);
+  }
+}
+
+// ---- softmax
+
+// A NaN is skipped by max but poisons the sum.
+FACELLAVA_TARGET inline float row_max(const float* x, Index n) {
+  float top = x[0];
+  Index k = 0;
+  if (n >= kLanes) {
+    Reg m = load(x);
+    for (k = kLanes; k + kLanes <= n; k += kLanes) m = max(m, load(x + k));
+    top = reduce_max(m);
+  }
+  for (; k < n; ++k) top = std::max(top, x[k]);
+  return top;
+}
+FACELLAVA_TARGET inline Extremum log_sum_exp(const float* x, Index n) {
+  const float top = row_max(x, n);
+  const Reg t = splat(top);
+  Reg s = splat(0.f);
+  Index k = 0;
+  for (; k + kLanes <= n; k += kLanes) s = add(s, exp(sub(load(x + k), t)));
+  float buffer[kLanes] = {}, total = reduce_add(s);
+  if (k < n) store_first(buffer, exp(sub(load_first(x + k, n - k), t)), n - k);
+  for (Index i = 0; i < n - k; ++i) total += buffer[i];
+  return {top, total};
+}
+FACELLAVA_TARGET inline Extremum softmax(float* x, Index n) {
+  if (n == 0) return {0, 1};
+  const float top = row_max(x, n);
+  const Reg t = splat(top);
+  Reg s = splat(0.f);
+  Index k = 0;
+  for (; k + kLanes <= n; k += kLanes) {
+    const Reg e = exp(sub(load(x + k), t));
+    store(x + k, e);
+    s = add(s, e);
+  }
+  float total = reduce_add(s);
+  if (k < n) {
+    store_first(x + k, exp(sub(load_first(x + k, n - k), t)), n - k);
+    for (Index i = k; i < n; ++i) total += x[i];
+  }
+  const Reg d = splat(total);
+  for (k = 0; k + kLanes <= n; k += kLanes) store(x + k, div(load(x + k), d));
+  if (k < n) store_first(x + k, div(load_first(x + k, n - k), d), n - k);
+  return {top, total};
+}
+
+// ---- attention's second product
+
+template <int M, int V>
+FACELLAVA_TARGET void weigh_tile(float* o, Index ldo, const float* p, Index ldp, const float* v, Index ldv, Index n) {
+  Reg sum[M][V];
+#pragma GCC unroll 8
+  for (int a = 0; a < M; ++a)
+#pragma GCC unroll 8
+    for (int c = 0; c < V; ++c) sum[a][c] = load(o + a * ldo + c * kLanes);
+  for (Index j = 0; j < n; ++j) {
+    Reg r[V];
+#pragma GCC unroll 8
+    for (int c = 0; c < V; ++c) r[c] = load(v + j * ldv + c * kLanes);
+#pragma GCC unroll 8
+    for (int a = 0; a < M; ++a) {
+      const Reg w = splat(p[a * ldp + j]);
+#pragma GCC unroll 8
+      for (int c = 0; c < V; ++c) sum[a][c] = fma(w, r[c], sum[a][c]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int a = 0; a < M; ++a)
+#pragma GCC unroll 8
+    for (int c = 0; c < V; ++c) store(o + a * ldo + c * kLanes, sum[a][c]);
+}
+FACELLAVA_TARGET inline void weigh_rest(float* o, const float* p, const float* v, Index ldv, Index n, Index d) {
+  Reg sum = load_first(o, d);
+  for (Index j = 0; j < n; ++j) sum = fma(splat(p[j]), load_first(v + j * ldv, d), sum);
+  store_first(o, sum, d);
+}
+FACELLAVA_TARGET inline void weigh(float* o, Index ldo, const float* p, Index ldp, const float* v, Index ldv, Index m,
+                                   Index n, Index d) {
+  constexpr Index kWide = 2 * kLanes;
+  for (Index i = 0; i < m;) {
+    const Index rows = i + 4 <= m ? 4 : 1;
+    float* y = o + i * ldo;
+    const float* w = p + i * ldp;
+    Index c = 0;
+    for (; c + kWide <= d; c += kWide)
+      rows == 4 ? weigh_tile<4, 2>(y + c, ldo, w, ldp, v + c, ldv, n)
+                : weigh_tile<1, 2>(y + c, ldo, w, ldp, v + c, ldv, n);
+    for (; c < d; c += kLanes)
+      for (Index a = 0; a < rows; ++a)
+        weigh_rest(y + a * ldo + c, w + a * ldp, v + c, ldv, n, std::min<Index>(kLanes, d - c));
+    i += rows;
+  }
+}
+
+FACELLAVA_TARGET inline void round_bf16(bf16* y, const float* x, Index n) {
+  for (Index k = 0; k < n; ++k) y[k] = to_bf16(x[k]);
+}
+
+inline const Kernels& kernels() {
+  static constexpr Kernels table{
+      {product<Format::kF32>, product<Format::kF16>, product<Format::kBf16>},
+      nullptr,
+      rms_norm,
+      layer_norm,
+      gelu,
+      swiglu,
+      axpy,
+      rope,
+      softmax,
+      log_sum_exp,
+      round_bf16,
+      weigh,
+  };
+  return table;
+}

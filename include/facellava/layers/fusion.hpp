@@ -1,0 +1,209 @@
+// FRGCA, face-region guided cross-attention: visual tokens ask the nine region tokens of their frame.
+//   SimpleFusion   c = LN(x + out(MHA(x, r))),              y = x + scale (W c + b)      released code, `simple`
+//   MaskedFusion   c = LN(x + softmax(QKᵀ/√D + m) V),       y = x + scale (W c + b)      released code, `masked`
+//   PaperFusion    y = x + W softmax(QKᵀ/√D − s · distance) V + b                        paper, fig. 2
+// x, y [rows, dim], r [frames · 9, dim], points [frames, 136]; the tokens of a frame stand one after another.
+// m: kReference keeps the released code's transposed grid, kCorrected puts x and y in their places (docs/policies.md).
+// A user's own fusion is any type with the same members (Parts in models/face_llava.hpp).
+#pragma once
+#include "facellava/core/regions.hpp"
+#include "facellava/layers/layout.hpp"
+#include "facellava/layers/linear.hpp"
+#include "facellava/layers/norm.hpp"
+
+namespace facellava {
+
+enum class FusionKind { kSimple, kMasked };
+enum class Policy { kReference, kPaper, kCorrected };
+enum class ScaleSource { kConfigured, kStored };
+
+struct FusionConfig {
+  int dim = 0, heads = 8;
+  FusionKind kind = FusionKind::kSimple;
+  Policy policy = Policy::kReference;
+  float branch_scale = 0.1f;                               // simple, masked
+  float distance_scale = 1.f;                              // paper: s, where it is configured
+  ScaleSource distance_source = ScaleSource::kConfigured;  // paper: whether the checkpoint holds s
+  float eps = 1e-5f;
+  friend constexpr bool operator==(const FusionConfig&, const FusionConfig&) = default;
+};
+
+// What a fusion is told about its rows: n × n patches a frame, behind a class token or not.
+struct Grid {
+  ClassToken token;
+  int side;
+  constexpr Index tokens() const { return side * side + (token == ClassToken::kFirst); }
+};
+
+// The parts that all three share: projections of q, k, v and the attention over nine regions.
+template <FusionConfig C>
+struct RegionAttention {
+  static_assert(C.heads > 0 && C.dim % C.heads == 0, "the width must be a multiple of the number of fusion heads");
+  template <class A>
+  struct Cache {
+    Tensor<A, kDyn, C.dim> q, k, v, o;            // q, o [rows, dim]; k, v [frames · 9, dim]
+    Statistic<A, kDyn, C.heads, kRegionCount> p;  // [rows, heads, 9]
+    Statistic<A, kDyn, kRegionCount> bias;        // [rows, 9]
+  };
+  static void carve(auto& arena, auto& c, Index rows, Index frames) {
+    arena.take(c.q, rows);
+    arena.take(c.k, frames * kRegionCount);
+    arena.take(c.v, frames * kRegionCount);
+    arena.take(c.o, rows);
+    arena.take(c.p, rows);
+    arena.take(c.bias, rows);
+  }
+  static void attend(auto& dev, auto& c, auto bias) {
+    region_attention(dev, heads<C.heads>(c.o), c.p, heads<C.heads>(c.q), heads<C.heads>(c.k), heads<C.heads>(c.v), bias,
+                     inverse_root(C.dim / C.heads));
+  }
+};
+
+template <FusionConfig C>
+struct SimpleFusion {
+  using Attention = RegionAttention<C>;
+  using Norm = LayerNorm<NormConfig{C.dim, C.eps}>;
+  using Proj = Linear<LinearConfig{C.dim, C.dim}>;
+
+  template <class P>
+  struct Params {
+    Matrix<P, 3 * C.dim, C.dim> in_proj_weight;  // q, k, v
+    Vector<P, 3 * C.dim> in_proj_bias;
+    typename Proj::template Params<P> out_proj, linear_proj;
+    typename Norm::template Params<P> cross_ln, ln;  // ln: in the checkpoint, never used by the released code
+  };
+  template <class A>
+  struct Cache {
+    typename Attention::template Cache<A> attention;
+    typename Norm::template Cache<A> norm;
+    Tensor<A, kDyn, C.dim> h, c, b;
+  };
+  static void visit(auto&& f, std::string_view at, auto&... p) {
+    f(join(at, "cross_attn.attn.in_proj_weight"), p.in_proj_weight...);
+    f(join(at, "cross_attn.attn.in_proj_bias"), p.in_proj_bias...);
+    Proj::visit(f, join(at, "cross_attn.attn.out_proj"), p.out_proj...);
+    Norm::visit(f, join(at, "cross_attn.ln"), p.cross_ln...);
+    Proj::visit(f, join(at, "linear_proj"), p.linear_proj...);
+    Norm::visit(f, join(at, "ln"), p.ln...);
+  }
+  static void carve(auto& arena, auto& c, Index rows, Index frames) {
+    Attention::carve(arena, c.attention, rows, frames);
+    Norm::carve(arena, c.norm, rows);
+    arena.take(c.h, rows);
+    arena.take(c.c, rows);
+    arena.take(c.b, rows);
+  }
+  static void forward(auto& dev, auto y, auto& c, auto x, auto r, auto /*points*/, Grid, const auto& p) {
+    constexpr Index d = C.dim;
+    auto& a = c.attention;
+    linear(dev, a.q, x, rows<0, d>(p.in_proj_weight), rows<0, d>(p.in_proj_bias), None{});
+    linear(dev, a.k, r, rows<d, d>(p.in_proj_weight), rows<d, d>(p.in_proj_bias), None{});
+    linear(dev, a.v, r, rows<2 * d, d>(p.in_proj_weight), rows<2 * d, d>(p.in_proj_bias), None{});
+    Attention::attend(dev, a, None{});
+    Proj::forward(dev, c.h, a.o, p.out_proj, x);
+    Norm::forward(dev, c.c, c.norm, c.h, p.cross_ln);
+    Proj::forward(dev, c.b, c.c, p.linear_proj);
+    copy(dev, y, x);
+    axpy(dev, y, c.b, C.branch_scale);
+  }
+};
+
+template <FusionConfig C>
+struct MaskedFusion {
+  using Attention = RegionAttention<C>;
+  using Norm = LayerNorm<NormConfig{C.dim, C.eps}>;
+  using Proj = Linear<LinearConfig{C.dim, C.dim}>;
+
+  template <class P>
+  struct Params {
+    typename Proj::template Params<P> q_proj, k_proj, v_proj, linear_proj;
+    typename Norm::template Params<P> cross_ln, ln;  // ln: in the checkpoint, never used by the released code
+  };
+  template <class A>
+  struct Cache {
+    typename Attention::template Cache<A> attention;
+    typename Norm::template Cache<A> norm;
+    Tensor<A, kDyn, C.dim> h, c, b;
+  };
+  static void visit(auto&& f, std::string_view at, auto&... p) {
+    Proj::visit(f, join(at, "cross_attn.q_proj"), p.q_proj...);
+    Proj::visit(f, join(at, "cross_attn.k_proj"), p.k_proj...);
+    Proj::visit(f, join(at, "cross_attn.v_proj"), p.v_proj...);
+    Norm::visit(f, join(at, "cross_attn.ln"), p.cross_ln...);
+    Proj::visit(f, join(at, "linear_proj"), p.linear_proj...);
+    Norm::visit(f, join(at, "ln"), p.ln...);
+  }
+  static void carve(auto& arena, auto& c, Index rows, Index frames) {
+    Attention::carve(arena, c.attention, rows, frames);
+    Norm::carve(arena, c.norm, rows);
+    arena.take(c.h, rows);
+    arena.take(c.c, rows);
+    arena.take(c.b, rows);
+  }
+  static void forward(auto& dev, auto y, auto& c, auto x, auto r, auto points, Grid grid, const auto& p) {
+    constexpr RegionBias kind = C.policy == Policy::kReference ? RegionBias::kSoftmaxTransposed : RegionBias::kSoftmax;
+    auto& a = c.attention;
+    Proj::forward(dev, a.q, x, p.q_proj);
+    Proj::forward(dev, a.k, r, p.k_proj);
+    Proj::forward(dev, a.v, r, p.v_proj);
+    region_bias(dev, a.bias, points, None{}, 1.f, kind, grid.token, grid.side);
+    Attention::attend(dev, a, a.bias);
+    copy(dev, c.h, x);
+    axpy(dev, c.h, a.o, 1.f);
+    Norm::forward(dev, c.c, c.norm, c.h, p.cross_ln);
+    Proj::forward(dev, c.b, c.c, p.linear_proj);
+    copy(dev, y, x);
+    axpy(dev, y, c.b, C.branch_scale);
+  }
+};
+
+template <FusionConfig C>
+struct PaperFusion {
+  using Attention = RegionAttention<C>;
+  using Proj = Linear<LinearConfig{C.dim, C.dim}>;
+
+  template <class P, ScaleSource>
+  struct DistanceScale {};
+  template <class P>
+  struct DistanceScale<P, ScaleSource::kStored> {
+    Vector<P, 1> distance_scale;
+  };
+  template <class P>
+  struct Params : DistanceScale<P, C.distance_source> {
+    typename Proj::template Params<P> q_proj, k_proj, v_proj, linear_proj;
+  };
+  template <class A>
+  struct Cache {
+    typename Attention::template Cache<A> attention;
+  };
+  static void visit(auto&& f, std::string_view at, auto&... p) {
+    Proj::visit(f, join(at, "cross_attn.q_proj"), p.q_proj...);
+    Proj::visit(f, join(at, "cross_attn.k_proj"), p.k_proj...);
+    Proj::visit(f, join(at, "cross_attn.v_proj"), p.v_proj...);
+    if constexpr (C.distance_source == ScaleSource::kStored)
+      f(join(at, "cross_attn.distance_scale"), p.distance_scale...);
+    Proj::visit(f, join(at, "linear_proj"), p.linear_proj...);
+  }
+  static void carve(auto& arena, auto& c, Index rows, Index frames) {
+    Attention::carve(arena, c.attention, rows, frames);
+  }
+  static void forward(auto& dev, auto y, auto& c, auto x, auto r, auto points, Grid grid, const auto& p) {
+    auto& a = c.attention;
+    Proj::forward(dev, a.q, x, p.q_proj);
+    Proj::forward(dev, a.k, r, p.k_proj);
+    Proj::forward(dev, a.v, r, p.v_proj);
+    if constexpr (C.distance_source == ScaleSource::kStored)
+      region_bias(dev, a.bias, points, p.distance_scale, 1.f, RegionBias::kDistance, grid.token, grid.side);
+    else
+      region_bias(dev, a.bias, points, None{}, C.distance_scale, RegionBias::kDistance, grid.token, grid.side);
+    Attention::attend(dev, a, a.bias);
+    Proj::forward(dev, y, a.o, p.linear_proj, x);
+  }
+};
+
+// The fusion that a configuration names.
+template <FusionConfig C>
+using Fusion = std::conditional_t<C.policy == Policy::kPaper, PaperFusion<C>,
+                                  std::conditional_t<C.kind == FusionKind::kSimple, SimpleFusion<C>, MaskedFusion<C>>>;
+
+}  // namespace facellava
