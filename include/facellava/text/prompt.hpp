@@ -1,0 +1,164 @@
+// Prompt templates: questions and conversations to the text that is tokenised.
+//   v1        training of the released models: system sentence about a "user", the frames of a video without spaces
+//   llava_v1  their inference: system sentence about a "human", frames with single spaces between
+//   plain     small models of this library: no system sentence, the media before everything
+// Turns are `USER: {text} ` and `ASSISTANT: {text}</s>`, one behind the other; an empty text leaves `ROLE:` alone.
+// A picture stands as one `<image>`, a video as kVideoFrames of them. Source: Face-LLaVA, Video-LLaVA, Vicuna.
+#pragma once
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "facellava/core/error.hpp"
+
+namespace facellava::text {
+
+enum class Template { kV1, kLlavaV1, kPlain };
+enum class Role { kUser, kAssistant };
+enum class Medium { kImage, kVideo };
+
+struct Turn {
+  Role role;
+  std::string text;
+};
+
+inline constexpr std::string_view kImageTag = "<image>";
+inline constexpr std::string_view kVideoTag = "<video>";
+inline constexpr int kVideoFrames = 8;
+inline constexpr int kMostImages = 16;  // in one training text; a longer unbroken row is cut to this
+
+namespace detail {
+
+struct TemplateRules {
+  std::string_view name, system, between_frames;
+};
+
+inline constexpr std::array<TemplateRules, 3> kTemplates{{
+    {"v1",
+     "A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, detailed, "
+     "and polite answers to the user's questions. ",
+     ""},
+    {"llava_v1",
+     "A chat between a curious human and an artificial intelligence assistant. The assistant gives helpful, detailed, "
+     "and polite answers to the human's questions. ",
+     " "},
+    {"plain", "", ""},
+}};
+
+inline const TemplateRules& rules(Template t) { return kTemplates[std::size_t(t)]; }
+
+inline int count(std::string_view text, std::string_view tag) {
+  int n = 0;
+  for (std::size_t at = 0; (at = text.find(tag, at)) != std::string_view::npos; at += tag.size()) ++n;
+  return n;
+}
+
+inline std::string image_row(int images, std::string_view between) {
+  std::string row;
+  for (int i = 0; i < images; ++i) row.append(i > 0 ? between : "").append(kImageTag);
+  return row;
+}
+
+inline std::string replace_all(std::string_view text, std::string_view from, std::string_view to) {
+  std::string out;
+  for (std::size_t at; (at = text.find(from)) != std::string_view::npos; text.remove_prefix(at + from.size()))
+    out.append(text.substr(0, at)).append(to);
+  return out.append(text);
+}
+
+inline std::string expand_videos(Template t, std::string_view text) {
+  return replace_all(text, kVideoTag, image_row(kVideoFrames, rules(t).between_frames));
+}
+
+inline void append_turn(std::string& prompt, Role role, std::string_view text) {
+  prompt += role == Role::kUser ? "USER:" : "ASSISTANT:";
+  if (text.empty()) return;
+  prompt.append(" ").append(text).append(role == Role::kUser ? " " : "</s>");
+}
+
+// A training text with its media written out.
+inline std::string training_text(Template t, const std::string& text) {
+  check_at_most(1, count(text, kVideoTag), "<video> in one training text", ErrorKind::kArgument);
+  const int images = count(text, kImageTag);
+  if (images <= kMostImages) return expand_videos(t, text);
+  return expand_videos(t, replace_all(text, image_row(images, ""), image_row(kMostImages, "")));
+}
+
+// Error unless the tags that a question has already are the media, in order, or one <image> for each frame.
+inline void check_tags(std::string_view question, std::span<const Medium> media) {
+  const int images = count(question, kImageTag), videos = count(question, kVideoTag);
+  const auto given_videos = int(std::count(media.begin(), media.end(), Medium::kVideo));
+  const int given_images = int(media.size()) - given_videos;
+  if (videos == 0 && images == given_images + kVideoFrames * given_videos) return;
+  bool same = images == given_images && videos == given_videos;
+  std::size_t at = 0;
+  for (const Medium medium : media) {
+    const std::size_t image = question.find(kImageTag, at), video = question.find(kVideoTag, at);
+    same = same && (medium == Medium::kImage ? image < video : video < image);
+    at = std::min(image, video);
+    at = at == std::string_view::npos ? question.size() : at + kImageTag.size();
+  }
+  if (!same)
+    throw Error(ErrorKind::kArgument, "media of a question: expected " + std::to_string(images) + " images and " +
+                                          std::to_string(videos) + " videos in the order of its tags, found " +
+                                          std::to_string(given_images) + " images and " + std::to_string(given_videos) +
+                                          " videos");
+}
+
+}  // namespace detail
+
+// Error kArgument, which lists the names, for any other name.
+inline Template template_from_name(std::string_view name) {
+  std::string names;
+  for (std::size_t i = 0; i < detail::kTemplates.size(); ++i) {
+    if (name == detail::kTemplates[i].name) return Template(i);
+    names.append(i > 0 ? ", " : "").append(detail::kTemplates[i].name);
+  }
+  throw Error(ErrorKind::kArgument,
+              "prompt template: expected one of " + names + ", found \"" + std::string(name) + "\"");
+}
+
+inline std::string_view name_of(Template t) { return detail::rules(t).name; }
+
+// A whole conversation, as for training. A leading message of the assistant is dropped, texts stay as they are (spaces
+// too), more than kMostImages adjacent <image> become that many. Error kArgument: no turn of the user, two turns of one
+// role in a row, two <video> in one text.
+inline std::string render(Template t, std::span<const Turn> turns) {
+  if (!turns.empty() && turns.front().role == Role::kAssistant) turns = turns.subspan(1);
+  if (turns.empty()) throw Error(ErrorKind::kArgument, "conversation: expected a turn of the user, found none");
+  std::string prompt(detail::rules(t).system);
+  Role expected = Role::kUser;
+  for (const Turn& turn : turns) {
+    if (turn.role != expected)
+      throw Error(ErrorKind::kArgument, "conversation: expected turns that alternate, found two of one role in a row");
+    detail::append_turn(prompt, turn.role, detail::training_text(t, turn.text));
+    expected = turn.role == Role::kUser ? Role::kAssistant : Role::kUser;
+  }
+  return prompt;
+}
+
+// The prompt of one question, ending in `ASSISTANT:`. Tags in the question say where its media stand and must match
+// them; without tags each medium comes first, on a line of its own (plain: before `USER:`, no lines). Error kArgument.
+inline std::string question_prompt(Template t, std::string_view question, std::span<const Medium> media) {
+  const bool tagged =
+      question.find(kImageTag) != std::string_view::npos || question.find(kVideoTag) != std::string_view::npos;
+  if (tagged) detail::check_tags(question, media);
+  std::string tags;
+  for (const Medium medium : tagged ? std::span<const Medium>() : media)
+    tags.append(medium == Medium::kImage ? kImageTag : kVideoTag).append(t == Template::kPlain ? "" : "\n");
+  tags = detail::expand_videos(t, tags);
+  const std::string text = detail::expand_videos(t, question);
+  std::string prompt(detail::rules(t).system);
+  if (t == Template::kPlain) {
+    prompt += tags;
+    tags.clear();
+  }
+  detail::append_turn(prompt, Role::kUser, tags + text);
+  detail::append_turn(prompt, Role::kAssistant, "");
+  return prompt;
+}
+
+}  // namespace facellava::text
