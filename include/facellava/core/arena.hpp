@@ -1,9 +1,8 @@
 // Arena: a bump allocator on a slab that it does not own. Without a slab it only counts: peak() is the memory plan.
-// Buffer: owned, zeroed host memory, 64-byte aligned.
+// Buffer: owned host memory, 64-byte aligned, uninitialised.
 #pragma once
 #include <algorithm>
 #include <cstddef>
-#include <cstring>
 #include <new>
 #include <utility>
 
@@ -43,9 +42,7 @@ class Buffer {
  public:
   Buffer() = default;
   explicit Buffer(std::size_t bytes)
-      : data_(bytes ? ::operator new(bytes, std::align_val_t(64)) : nullptr), bytes_(bytes) {
-    if (bytes) std::memset(data_, 0, bytes);
-  }
+      : data_(bytes ? ::operator new(bytes, std::align_val_t(64)) : nullptr), bytes_(bytes) {}
   ~Buffer() { ::operator delete(data_, std::align_val_t(64)); }
   Buffer(Buffer&& o) noexcept : data_(std::exchange(o.data_, nullptr)), bytes_(std::exchange(o.bytes_, 0)) {}
   Buffer& operator=(Buffer&& o) noexcept {
@@ -61,15 +58,25 @@ class Buffer {
   std::size_t bytes_ = 0;
 };
 
-// Runs plan(arena) once to count and once on a slab of exactly that size: one function says what memory is needed
-// and hands it out.
-Buffer allocate(auto&& plan) {
-  Arena count;
-  plan(count);
-  Buffer slab(count.peak());
-  Arena arena(slab.data(), slab.size());
-  plan(arena);
-  return slab;
-}
+// A slab that grows to what is asked of it and is used again. What was carved before is lost.
+class Workspace {
+ public:
+  // Runs plan(arena) once to count and once on a slab that is large enough: one function says what memory is needed and
+  // hands it out.
+  void carve(auto&& plan) {
+    Arena count;
+    plan(count);
+    if (count.peak() > slab_.size()) {
+      slab_ = Buffer();
+      slab_ = Buffer(count.peak());
+    }
+    Arena arena(slab_.data(), slab_.size());
+    plan(arena);
+  }
+  std::size_t bytes() const { return slab_.size(); }
+
+ private:
+  Buffer slab_;
+};
 
 }  // namespace facellava

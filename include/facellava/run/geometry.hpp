@@ -1,0 +1,167 @@
+// The geometry of a checkpoint: the decoder from config.json, the towers from the shapes of their tensors (no
+// config.json has them). Numbers of heads cannot be seen in shapes: 0 stands for unknown until somebody says them.
+#pragma once
+#include <cmath>
+#include <cstdint>
+
+#include "facellava/io/checkpoint.hpp"
+#include "facellava/io/json.hpp"
+#include "facellava/models/config.hpp"
+
+namespace facellava::run {
+
+namespace detail {
+
+inline void expect(const nlohmann::json& config, const char* key, const std::string& wanted, const std::string& file) {
+  const auto found = io::optional<std::string>(config, key, file);
+  if (found && *found != wanted)
+    throw Error(ErrorKind::kFormat, file + ": \"" + key + "\": expected \"" + wanted + "\", found \"" + *found + "\"");
+}
+inline void expect(const nlohmann::json& config, const char* key, bool wanted, const std::string& file) {
+  const auto found = io::optional<bool>(config, key, file);
+  if (found && *found != wanted)
+    throw Error(ErrorKind::kFormat, file + ": \"" + key + "\": " + (*found ? "true" : "false") + " is not supported");
+}
+
+inline RopeConfig rope_of(const nlohmann::json& config, const std::string& file) {
+  RopeConfig rope{.theta = io::optional<float>(config, "rope_theta", file).value_or(1e4f)};
+  for (const char* member : {"rope_scaling", "rope_parameters"}) {
+    const auto scaling = io::optional<nlohmann::json>(config, member, file);
+    if (!scaling) continue;
+    rope.theta = io::optional<float>(*scaling, "rope_theta", file).value_or(rope.theta);
+    auto kind = io::optional<std::string>(*scaling, "rope_type", file);
+    if (!kind) kind = io::optional<std::string>(*scaling, "type", file).value_or("default");
+    if (*kind == "default") continue;
+    rope.factor = io::require<float>(*scaling, "factor", file);
+    if (*kind == "linear") {
+      rope.scaling = RopeScaling::kLinear;
+    } else if (*kind == "llama3") {
+      rope.scaling = RopeScaling::kLlama3;
+      rope.low_frequency_factor = io::require<float>(*scaling, "low_freq_factor", file);
+      rope.high_frequency_factor = io::require<float>(*scaling, "high_freq_factor", file);
+      rope.original_positions = io::require<int>(*scaling, "original_max_position_embeddings", file);
+    } else {
+      throw Error(ErrorKind::kFormat, file + ": rope scaling \"" + *kind + "\" is not supported: linear, llama3");
+    }
+    if (!(rope.factor >= 1) || rope.high_frequency_factor == rope.low_frequency_factor)
+      throw Error(ErrorKind::kFormat, file + ": rope scaling has factors that make no sense");
+  }
+  return rope;
+}
+
+inline int positive(const nlohmann::json& config, const char* key, const std::string& file) {
+  const int n = io::require<int>(config, key, file);
+  if (n <= 0)
+    throw Error(ErrorKind::kFormat, file + ": \"" + key + "\": expected a positive number, found " + std::to_string(n));
+  return n;
+}
+
+}  // namespace detail
+
+// The decoder that a config.json describes. file: what errors name.
+inline LlamaConfig llama_geometry(const nlohmann::json& config, const std::string& file) {
+  detail::expect(config, "hidden_act", "silu", file);
+  detail::expect(config, "attention_bias", false, file);
+  detail::expect(config, "mlp_bias", false, file);
+  LlamaConfig c;
+  c.vocab = detail::positive(config, "vocab_size", file);
+  c.layers = detail::positive(config, "num_hidden_layers", file);
+  c.block.dim = detail::positive(config, "hidden_size", file);
+  c.block.ffn = detail::positive(config, "intermediate_size", file);
+  c.block.heads = detail::positive(config, "num_attention_heads", file);
+  c.block.kv_heads = io::optional<int>(config, "num_key_value_heads", file).value_or(c.block.heads);
+  c.block.head_dim = io::optional<int>(config, "head_dim", file).value_or(c.block.dim / c.block.heads);
+  c.block.eps = io::optional<float>(config, "rms_norm_eps", file).value_or(1e-6f);
+  c.rope = detail::rope_of(config, file);
+  if (io::optional<bool>(config, "tie_word_embeddings", file).value_or(false)) c.head = Head::kTied;
+  return c;
+}
+
+// The tower whose tensors begin with `prefix`, or one of 0 layers if there are none. select_layer: as
+// mm_vision_select_layer, −2 for the output of the last layer but one.
+inline TowerConfig tower_geometry(const io::Checkpoint& c, const std::string& prefix, int select_layer) {
+  const auto shape = [&](const std::string& name, std::size_t rank) -> const std::vector<Index>& {
+    const auto it = c.tensors().find(prefix + name);
+    if (it == c.tensors().end())
+      throw Error(ErrorKind::kFormat, c.path() + ": the tensor " + prefix + name + " is missing");
+    if (it->second.shape.size() != rank)
+      throw Error(ErrorKind::kFormat, c.path() + ": " + prefix + name + ": expected " + std::to_string(rank) +
+                                          " dimensions, found " + std::to_string(it->second.shape.size()));
+    return it->second.shape;
+  };
+  const std::string patch_name = "embeddings.patch_embedding.weight";
+  if (!c.tensors().contains(prefix + patch_name)) return {};
+  TowerConfig t;
+  const auto& patch = shape(patch_name, 4);
+  t.block.dim = int(patch[0]);
+  t.patch = int(patch[3]);
+  const Index tokens = shape("embeddings.position_embedding.weight", 2)[0];
+  const int grid = int(std::lround(std::sqrt(double(tokens - 1))));
+  if (tokens < 2 || Index(grid) * grid != tokens - 1)
+    throw Error(ErrorKind::kFormat, c.path() + ": " + prefix +
+                                        "embeddings.position_embedding.weight: expected n² + 1 rows, found " +
+                                        std::to_string(tokens));
+  t.side = grid * t.patch;
+  const auto layer = [](int i) { return "encoder.layers." + std::to_string(i) + "."; };
+  while (c.tensors().contains(prefix + layer(t.layers) + "mlp.fc1.weight")) ++t.layers;
+  t.block.ffn = int(shape(layer(0) + "mlp.fc1.weight", 2)[0]);
+  if (c.tensors().contains(prefix + layer(0) + "temporal_embedding"))
+    t.block.frames = int(shape(layer(0) + "temporal_embedding", 3)[1]);
+  t.run_layers = select_layer < 0 ? t.layers + 1 + select_layer : select_layer;
+  if (t.run_layers < 1 || t.run_layers > t.layers)
+    throw Error(ErrorKind::kFormat, c.path() + ": selected layer " + std::to_string(select_layer) +
+                                        " of a tower with " + std::to_string(t.layers) + " layers");
+  return t;
+}
+
+// Fusion and landmark modules that a config.json describes.
+inline void fusion_geometry(const nlohmann::json& config, const std::string& file, FaceLlavaConfig& c) {
+  if (!io::optional<std::string>(config, "landmarks_projector_type", file)) return;
+  detail::expect(config, "landmarks_projector_type", "landmarks_region_projector", file);
+  detail::expect(config, "global_landmarks_projector_type", "linear", file);
+  detail::expect(config, "use_landmark_tokens", false, file);
+  c.landmarks = Landmarks::kRegions;
+  c.fusion.dim = c.llama.block.dim;
+  const std::string kind = io::optional<std::string>(config, "cross_attn_type", file).value_or("simple");
+  if (kind != "simple" && kind != "masked")
+    throw Error(ErrorKind::kFormat,
+                file + ": \"cross_attn_type\": expected \"simple\" or \"masked\", found \"" + kind + "\"");
+  c.fusion.kind = kind == "simple" ? FusionKind::kSimple : FusionKind::kMasked;
+  const auto own = io::optional<nlohmann::json>(config, "facellava", file);
+  const auto fusion = own ? io::optional<nlohmann::json>(*own, "fusion", file) : std::nullopt;
+  if (!fusion) return;
+  c.fusion.heads = io::optional<int>(*fusion, "heads", file).value_or(c.fusion.heads);
+  c.fusion.branch_scale = io::optional<float>(*fusion, "branch_scale", file).value_or(c.fusion.branch_scale);
+  const std::string policy = io::optional<std::string>(*fusion, "policy", file).value_or("reference");
+  if (policy == "paper")
+    c.fusion.policy = Policy::kPaper;
+  else if (policy == "corrected")
+    c.fusion.policy = Policy::kCorrected;
+  else if (policy != "reference")
+    throw Error(ErrorKind::kFormat,
+                file + ": \"policy\": expected reference, paper or corrected, found \"" + policy + "\"");
+  if (fusion->contains("distance_scale")) {
+    if ((*fusion)["distance_scale"] == "stored")
+      c.fusion.distance_source = ScaleSource::kStored;
+    else
+      c.fusion.distance_scale = io::require<float>(*fusion, "distance_scale", file);
+  }
+}
+
+// Whether a model compiled for `c` runs a checkpoint of geometry `found`. Unknown numbers of heads (0) match any; what
+// a checkpoint lacks (towers, landmark modules) may be compiled in: loading decides whether that is allowed.
+inline bool runs(const FaceLlavaConfig& c, FaceLlavaConfig found) {
+  const auto fill = [](const TowerConfig& compiled, TowerConfig& t) {
+    if (t.layers == 0) t = compiled;
+    if (t.block.heads == 0) t.block.heads = compiled.block.heads;
+  };
+  fill(c.image, found.image);
+  fill(c.video, found.video);
+  if (found.landmarks == Landmarks::kAbsent) {
+    found.landmarks = c.landmarks;
+    found.fusion = c.fusion;
+  }
+  return c == found;
+}
+
+}  // namespace facellava::run

@@ -1,0 +1,97 @@
+// Hands out rows of the KV slab in intervals and takes them back. A fork shares its parent's intervals.
+#pragma once
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+#include "facellava/core/sequence.hpp"
+#include "facellava/core/view.hpp"
+
+namespace facellava::run {
+
+class KvAllocator {
+ public:
+  explicit KvAllocator(Index rows) : free_{{0, int(rows)}} {}
+
+  // An interval of `rows` rows, free again when its last owner is gone. The allocator must outlive it.
+  std::shared_ptr<const KvRange> take(Index rows) {
+    for (auto it = free_.begin(); it != free_.end(); ++it) {
+      if (it->count < rows) continue;
+      auto got = std::shared_ptr<const KvRange>(new KvRange{it->first, int(rows)}, [this](const KvRange* r) {
+        give_back(*r);
+        delete r;
+      });
+      it->first += int(rows);
+      it->count -= int(rows);
+      if (it->count == 0) free_.erase(it);
+      return got;
+    }
+    Index most = 0, all = 0;
+    for (const KvRange& r : free_) {
+      most = std::max<Index>(most, r.count);
+      all += r.count;
+    }
+    throw Error(ErrorKind::kCapacity, "the KV cache has " + std::to_string(all) + " free rows (at most " +
+                                          std::to_string(most) + " together), asked for " + std::to_string(rows));
+  }
+
+ private:
+  void give_back(const KvRange& r) {
+    auto it =
+        std::lower_bound(free_.begin(), free_.end(), r.first, [](const KvRange& f, int v) { return f.first < v; });
+    it = free_.insert(it, r);
+    if (const auto next = it + 1; next != free_.end() && it->first + it->count == next->first) {
+      it->count += next->count;
+      free_.erase(next);
+    }
+    if (it != free_.begin() && (it - 1)->first + (it - 1)->count == it->first) {
+      (it - 1)->count += it->count;
+      free_.erase(it);
+    }
+  }
+  std::vector<KvRange> free_;  // ascending, apart
+};
+
+// The keys of one sequence: shared intervals, of which the last may be written by this sequence alone.
+class KvRows {
+ public:
+  int length() const { return length_; }
+
+  // Makes room for n more rows; a new interval, where one is needed, has at least `reserve` rows.
+  void grow(KvAllocator& from, int n, int reserve) {
+    const int room = owned_ ? parts_.back().interval->count - parts_.back().used : 0;
+    if (n <= room) return;
+    parts_.push_back({from.take(std::max(n, reserve)), 0});
+    owned_ = true;
+  }
+  // The slab row of the next token.
+  int push() {
+    Part& p = parts_.back();
+    ++length_;
+    return p.interval->first + p.used++;
+  }
+  // The first `rows` keys, as ranges.
+  void ranges(int rows, std::vector<KvRange>& out) const {
+    for (const Part& p : parts_) {
+      const int n = std::min(rows, p.used);
+      if (n > 0) out.push_back({p.interval->first, n});
+      rows -= n;
+    }
+  }
+  KvRows fork() const {
+    KvRows o = *this;
+    o.owned_ = false;
+    return o;
+  }
+
+ private:
+  struct Part {
+    std::shared_ptr<const KvRange> interval;
+    int used;
+  };
+  std::vector<Part> parts_;
+  int length_ = 0;
+  bool owned_ = false;  // the last interval has no other writer
+};
+
+}  // namespace facellava::run

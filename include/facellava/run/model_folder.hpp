@@ -1,0 +1,120 @@
+// A model folder in the official layout (config.json, shards, tokenizer.model) and, if the towers live elsewhere, the
+// LanguageBind folders. Everything that a checkpoint needs to be run rightly is read here, never guessed from a name.
+#pragma once
+#include <filesystem>
+#include <memory>
+#include <optional>
+
+#include "facellava/faces/landmarks.hpp"
+#include "facellava/io/naming.hpp"
+#include "facellava/run/geometry.hpp"
+#include "facellava/text/media_tokens.hpp"
+
+namespace facellava::run {
+
+struct FolderOptions {
+  std::string path;
+  std::string image_tower, video_tower;  // LanguageBind folders, if the towers are not in the model's own
+  int tower_heads = 0;                   // 0: as a folder says, else unknown
+  io::Load load = io::Load::kMap;
+};
+
+// Beside the geometry: what the released code keeps in its scripts. From "facellava" in config.json, else the released
+// code's own.
+struct Settings {
+  text::Template prompt_template = text::Template::kLlavaV1;
+  text::BosPlacement bos = text::BosPlacement::kStart;
+  faces::LandmarkNormalisation landmarks = faces::LandmarkNormalisation::kBy256;
+  int positions = 2048;  // the context
+  int eos = 2;
+};
+
+class ModelFolder {
+ public:
+  explicit ModelFolder(const FolderOptions& o)
+      : path_(o.path),
+        file_((std::filesystem::path(o.path) / "config.json").string()),
+        config_(io::read_json(file_)),
+        model_(std::make_shared<io::Checkpoint>(o.path, o.load)) {
+    if (!o.image_tower.empty()) image_ = std::make_shared<io::Checkpoint>(o.image_tower, o.load);
+    if (!o.video_tower.empty()) video_ = std::make_shared<io::Checkpoint>(o.video_tower, o.load);
+    read_geometry(o);
+    read_settings();
+  }
+
+  const std::string& path() const { return path_; }
+  const FaceLlavaConfig& geometry() const { return geometry_; }
+  const Settings& settings() const { return settings_; }
+  const std::shared_ptr<const io::Checkpoint>& model() const { return model_; }
+  const std::shared_ptr<const io::Checkpoint>& image_tower() const { return image_; }
+  const std::shared_ptr<const io::Checkpoint>& video_tower() const { return video_; }
+
+ private:
+  void read_geometry(const FolderOptions& o) {
+    geometry_.llama = llama_geometry(config_, file_);
+    const int select = io::optional<int>(config_, "mm_vision_select_layer", file_).value_or(-2);
+    geometry_.image = image_ ? tower_geometry(*image_, "vision_model.", select)
+                             : tower_geometry(*model_, "model.image_tower.image_tower.", select);
+    geometry_.video = video_ ? tower_geometry(*video_, "vision_model.", select)
+                             : tower_geometry(*model_, "model.video_tower.video_tower.", select);
+    if (geometry_.image.layers + geometry_.video.layers > 0)
+      detail::expect(config_, "mm_projector_type", "mlp2x_gelu", file_);
+    const std::string feature = io::optional<std::string>(config_, "mm_vision_select_feature", file_).value_or("patch");
+    if (feature != "patch" && feature != "cls_patch")
+      throw Error(
+          ErrorKind::kFormat,
+          file_ + ": \"mm_vision_select_feature\": expected \"patch\" or \"cls_patch\", found \"" + feature + "\"");
+    if (geometry_.image.layers > 0 && feature == "cls_patch") geometry_.image.output = ClassToken::kFirst;
+    if (geometry_.video.layers > 0) geometry_.video.output = ClassToken::kFirst;  // the video tower always keeps it
+    set_heads(geometry_.image, o, o.image_tower);
+    set_heads(geometry_.video, o, o.video_tower);
+    fusion_geometry(config_, file_, geometry_);
+  }
+
+  // Heads: as the caller says, else as the tower's own folder, else as "facellava" in config.json, else unknown.
+  void set_heads(TowerConfig& t, const FolderOptions& o, const std::string& tower_folder) const {
+    if (t.layers == 0) return;
+    t.block.heads = o.tower_heads;
+    if (t.block.heads > 0) return;
+    if (!tower_folder.empty()) {
+      const auto file = std::filesystem::path(tower_folder) / "config.json";
+      if (std::filesystem::exists(file)) {
+        const auto json = io::read_json(file.string());
+        const auto vision = io::optional<nlohmann::json>(json, "vision_config", file.string()).value_or(json);
+        t.block.heads = io::optional<int>(vision, "num_attention_heads", file.string()).value_or(0);
+      }
+    } else if (const auto own = io::optional<nlohmann::json>(config_, "facellava", file_)) {
+      t.block.heads = io::optional<int>(*own, "tower_heads", file_).value_or(0);
+    }
+  }
+
+  void read_settings() {
+    settings_.positions = io::optional<int>(config_, "max_position_embeddings", file_).value_or(2048);
+    if (settings_.positions < 1)
+      throw Error(ErrorKind::kFormat, file_ + ": \"max_position_embeddings\": expected a positive number");
+    settings_.eos = io::optional<int>(config_, "eos_token_id", file_).value_or(2);
+    const auto own = io::optional<nlohmann::json>(config_, "facellava", file_);
+    if (!own) return;
+    if (const auto name = io::optional<std::string>(*own, "prompt_template", file_))
+      settings_.prompt_template = text::template_from_name(*name);
+    const std::string bos = io::optional<std::string>(*own, "bos", file_).value_or("start");
+    if (bos != "start" && bos != "after_media")
+      throw Error(ErrorKind::kFormat,
+                  file_ + ": \"bos\": expected \"start\" or \"after_media\", found \"" + bos + "\"");
+    if (bos == "after_media") settings_.bos = text::BosPlacement::kAfterMedia;
+    const std::string points = io::optional<std::string>(*own, "landmark_normalisation", file_).value_or("by_256");
+    if (points != "by_256" && points != "by_picture")
+      throw Error(
+          ErrorKind::kFormat,
+          file_ + ": \"landmark_normalisation\": expected \"by_256\" or \"by_picture\", found \"" + points + "\"");
+    if (points == "by_picture") settings_.landmarks = faces::LandmarkNormalisation::kByPicture;
+  }
+
+  std::string path_, file_;
+  nlohmann::json config_;
+  std::shared_ptr<const io::Checkpoint> model_, image_, video_;
+  FaceLlavaConfig geometry_;
+  Settings settings_;
+};
+
+}  // namespace facellava::run

@@ -1,0 +1,449 @@
+// A session: sequences of one model on one device. Pictures are encoded and prefilled once, forked and asked many
+// questions. Rows of all sequences of a call go through the model together; results do not depend on who else is there.
+// AnySession is the interface that does not name a configuration; Session<M, Device, P> does the work.
+#pragma once
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <map>
+#include <span>
+#include <vector>
+
+#include "facellava/models/face_llava.hpp"
+#include "facellava/run/kv_allocator.hpp"
+#include "facellava/run/request.hpp"
+
+namespace facellava::run {
+
+using SequenceId = int;
+
+struct SessionOptions {
+  Index kv_rows = 0;       // rows of keys and values: all tokens, visual ones too, that may live at one time
+  Index positions = 4096;  // the longest sequence: the model's context
+  Index chunk = 512;       // rows that go through the decoder at a time; changes memory, not results
+  Index frames = 8;        // frames that go through a tower at a time; likewise
+};
+
+// Whether the weights of FRLP and FRGCA are there: published checkpoints come without.
+enum class LandmarkModules { kMissing, kLoaded };
+
+class AnySession {
+ public:
+  virtual ~AnySession() = default;
+  virtual int vocabulary() const = 0;
+  virtual Index rows_of(const Request&) const = 0;  // rows of the KV cache that a request takes
+
+  // Starts one sequence a request, each with room for `reserve` more tokens, and leaves the logits of its last row in
+  // logits(). A batch has landmarks for all its media or for none. Errors leave the session as it was.
+  virtual std::vector<SequenceId> prefill(std::span<const Request>, int reserve, Observer* = nullptr) = 0;
+  // A sequence that shares everything so far and goes its own way.
+  virtual SequenceId fork(SequenceId) = 0;
+  virtual void erase(SequenceId) = 0;
+  virtual int length(SequenceId) const = 0;
+  // Appends one token to each sequence; logits() has a row for each, in this order.
+  virtual void decode(std::span<const SequenceId>, std::span<const int> tokens) = 0;
+  virtual View<const float, Host, kDyn, kDyn> logits() const = 0;
+  // Log-probability of each continuation's tokens after the prefix, all in one batch. The prefix stays as it is.
+  // first: the logits that prefill or decode left for the prefix.
+  virtual std::vector<std::vector<float>> log_probs(SequenceId prefix, View<const float, Host, kDyn> first,
+                                                    std::span<const std::vector<int>> continuations) = 0;
+};
+
+template <class M, class Device, class P = Stored<Host>>
+class Session final : public AnySession {
+ public:
+  using Params = typename M::template Params<P>;
+
+  // params must outlive the session; device: what the session's own device is made from.
+  template <class... DeviceOptions>
+  Session(const Params& params, LandmarkModules modules, const SessionOptions& o, const DeviceOptions&... device)
+      : dev_(device...), params_(params), modules_(modules), options_(o), free_(o.kv_rows) {
+    memory_.carve([&](Arena& a) {
+      Text::carve_slabs(a, slabs_, o.kv_rows);
+      a.take(table_, o.positions);
+    });
+    Text::fill_table(table_);
+  }
+
+  int vocabulary() const override { return M::kConfig.llama.vocab; }
+
+  Index rows_of(const Request& r) const override {
+    Index rows = 0;
+    for (int id : r.ids) rows += id != text::kMediaSlot;
+    for (const MediumInput& m : r.media) rows += visual_rows(m);
+    return rows;
+  }
+
+  std::vector<SequenceId> prefill(std::span<const Request> requests, int reserve, Observer* observer) override {
+    check_requests(requests);
+    std::vector<Pending> pending;
+    Index visual_count = 0;
+    for (const Request& r : requests) {
+      pending.push_back(expand(r, pending.size(), visual_count));
+      pending.back().keys.grow(free_, int(pending.back().ids.size()) + reserve, 0);
+    }
+    Workspace visual_memory;
+    Tensor<A, kDyn, kDim> visual;
+    visual_memory.carve([&](Arena& a) { a.take(visual, visual_count); });
+    Index first = 0;
+    for (std::size_t i = 0; i < requests.size(); ++i)
+      for (const MediumInput& m : requests[i].media) {
+        const Index n = visual_rows(m);
+        look(m, rows(visual, first, n), i, observer);
+        first += n;
+      }
+    run(pending, visual, observer, take_logits(pending.size()));
+    std::vector<SequenceId> ids;
+    for (Pending& p : pending) {
+      ids.push_back(next_id_++);
+      sequences_.emplace(ids.back(), std::move(p.keys));
+    }
+    return ids;
+  }
+
+  SequenceId fork(SequenceId id) override {
+    const SequenceId child = next_id_++;
+    sequences_.emplace(child, at(id).fork());
+    return child;
+  }
+  void erase(SequenceId id) override {
+    at(id);
+    sequences_.erase(id);
+  }
+  int length(SequenceId id) const override { return at(id).length(); }
+  View<const float, Host, kDyn, kDyn> logits() const override { return logits_; }
+
+  void decode(std::span<const SequenceId> ids, std::span<const int> tokens) override {
+    check_equal(ids.size(), tokens.size(), "decode: tokens and sequences", ErrorKind::kArgument);
+    std::vector<Pending> pending;
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      for (std::size_t j = 0; j < i; ++j)
+        if (ids[i] == ids[j])
+          throw Error(ErrorKind::kArgument, "decode: sequence " + std::to_string(ids[i]) + " twice");
+      pending.push_back({{tokens[i]}, {-1}, at(ids[i])});
+      pending.back().keys.grow(free_, 1, kGrowth);
+      check_length(pending.back(), i);
+    }
+    run(pending, Tensor<A, kDyn, kDim>(), nullptr, take_logits(pending.size()));
+    for (std::size_t i = 0; i < ids.size(); ++i) at(ids[i]) = std::move(pending[i].keys);
+  }
+
+  std::vector<std::vector<float>> log_probs(SequenceId prefix, View<const float, Host, kDyn> first,
+                                            std::span<const std::vector<int>> continuations) override {
+    std::vector<Pending> pending;
+    for (const auto& c : continuations) {
+      if (c.empty())
+        throw Error(ErrorKind::kArgument,
+                    "log_probs: continuation " + std::to_string(pending.size()) + " has no token");
+      Pending p{{c.begin(), c.end() - 1}, std::vector<int>(c.size() - 1, -1), at(prefix).fork()};
+      p.keys.grow(free_, int(p.ids.size()), 0);
+      check_length(p, pending.size());
+      p.targets.assign(c.begin() + 1, c.end());
+      pending.push_back(std::move(p));
+    }
+    std::vector<std::vector<float>> out(pending.size(), std::vector<float>(1));
+    for (std::size_t i = 0; i < pending.size(); ++i)
+      log_prob(dev_, View<float, Host, kDyn>(out[i].data(), 1),
+               View<const float, Host, kDyn, kDyn>(first.data, 1, first.rows()),
+               View<const int, Host, kDyn>(continuations[i].data(), 1));
+    run(pending, Tensor<A, kDyn, kDim>(), nullptr, Logits());
+    for (std::size_t i = 0; i < pending.size(); ++i)
+      out[i].insert(out[i].end(), pending[i].scores.begin(), pending[i].scores.end());
+    return out;
+  }
+
+ private:
+  using A = Act<float, typename Device::Space>;
+  using Text = typename M::Text;
+  using Logits = Tensor<A, kDyn, M::kConfig.llama.vocab>;
+  static constexpr int kDim = M::kDim;
+  static constexpr int kGrowth = 64;  // rows that a sequence without reserve takes at a time
+
+  // Rows of one sequence on their way through the decoder.
+  struct Pending {
+    std::vector<int> ids;     // −1: a visual row
+    std::vector<int> visual;  // its row among all visual rows, or −1
+    KvRows keys;
+    std::vector<int> targets = {};   // log_probs: the token that each row should say
+    std::vector<float> scores = {};  // its log-probability
+    int done = 0;
+  };
+  // A part of a Pending that is in the present chunk.
+  struct Segment {
+    std::size_t owner;
+    int first_row, rows, skip;  // row of the chunk; rows; rows of the owner before them
+  };
+
+  KvRows& at(SequenceId id) {
+    const auto it = sequences_.find(id);
+    if (it == sequences_.end())
+      throw Error(ErrorKind::kArgument, "no sequence " + std::to_string(id) + " in this session");
+    return it->second;
+  }
+  const KvRows& at(SequenceId id) const { return const_cast<Session*>(this)->at(id); }
+
+  static Index visual_rows(const MediumInput& m) {
+    return m.kind == text::Medium::kImage ? M::kConfig.image.features()
+                                          : M::kConfig.video.block.frames * M::kConfig.video.features();
+  }
+
+  void check_requests(std::span<const Request> requests) const {
+    std::size_t with = 0, media = 0;
+    for (std::size_t i = 0; i < requests.size(); ++i) {
+      check_media(requests[i], i, M::kConfig.video.block.frames);
+      for (const MediumInput& m : requests[i].media) {
+        ++media;
+        with += !m.points.empty();
+        const bool image = m.kind == text::Medium::kImage;
+        const TowerConfig& t = image ? M::kConfig.image : M::kConfig.video;
+        if (t.layers == 0)
+          throw Error(ErrorKind::kArgument, std::string("the model has no tower for ") + (image ? "images" : "videos"));
+        check_equal(Index(t.block.frames) * 3 * t.side * t.side, Index(m.pixels.size()),
+                    "request " + std::to_string(i) + ": numbers of a preprocessed " + (image ? "image" : "video"));
+      }
+    }
+    if (with != 0 && with != media)
+      throw Error(ErrorKind::kArgument, "landmarks for part of a batch: " + std::to_string(with) + " of " +
+                                            std::to_string(media) + " media have them; give them for all or for none");
+    if (with != 0 && modules_ == LandmarkModules::kMissing)
+      throw Error(ErrorKind::kArgument, "landmarks are given, but the model was loaded without its landmark modules");
+  }
+  void check_length(const Pending& p, std::size_t number) const {
+    check_at_most(options_.positions, Index(p.keys.length()) + Index(p.ids.size()),
+                  "request " + std::to_string(number) + ": tokens against the context of the model");
+  }
+
+  // Slots become the rows of their pictures.
+  Pending expand(const Request& r, std::size_t number, Index& visual) const {
+    Pending p;
+    std::vector<int> frames;  // rows of each slot
+    for (const MediumInput& m : r.media) {
+      const bool image = m.kind == text::Medium::kImage;
+      const TowerConfig& t = image ? M::kConfig.image : M::kConfig.video;
+      frames.insert(frames.end(), std::size_t(t.block.frames), t.features());
+    }
+    std::size_t slot = 0;
+    for (int id : r.ids) {
+      if (id != text::kMediaSlot) {
+        if (id < 0 || id >= M::kConfig.llama.vocab)
+          throw Error(ErrorKind::kArgument, "request " + std::to_string(number) + ": token id " + std::to_string(id) +
+                                                " outside the vocabulary of " + std::to_string(M::kConfig.llama.vocab));
+        p.ids.push_back(id);
+        p.visual.push_back(-1);
+        continue;
+      }
+      for (int i = 0; i < frames[slot]; ++i) {
+        p.ids.push_back(-1);
+        p.visual.push_back(int(visual++));
+      }
+      ++slot;
+    }
+    check_length(p, number);
+    return p;
+  }
+
+  // ---- pictures
+
+  void look(const MediumInput& m, auto visual, std::size_t request, Observer* observer) {
+    if constexpr (M::kImage)
+      if (m.kind == text::Medium::kImage)
+        see<M::kConfig.image>(m, visual, request, observer, params_.image_tower, "image tower");
+    if constexpr (M::kVideo)
+      if (m.kind == text::Medium::kVideo)
+        see<M::kConfig.video>(m, visual, request, observer, params_.video_tower, "video tower");
+  }
+
+  template <TowerConfig T>
+  void see(const MediumInput& m, auto visual, std::size_t request, Observer* observer, const auto& tower,
+           const char* name) {
+    using Path = typename M::template Vision<T>;
+    constexpr Index frames = T.block.frames;
+    typename Path::template Cache<A> c;
+    workspace_.carve([&](Arena& a) { Path::carve(a, c, frames); });
+    const TowerRows layout(T, 1);
+    const View<const float, Host, kDyn, 3 * T.side * T.side> pixels(m.pixels.data(), frames);
+    Path::encode(dev_, c, pixels, params_, tower, layout.layout(), [&](int k, auto x) { check_finite(x, name, k); });
+    report(observer, request, "pixels", {frames, 3, T.side, T.side}, m.pixels.data());
+    report(observer, request, "vision_features", {frames, T.features(), T.block.dim}, c.features.data);
+    report(observer, request, "projected", {frames, T.features(), kDim}, c.projected.data);
+    bool fused = false;
+    if constexpr (M::kLandmarks)
+      if (!m.points.empty()) {
+        const View<const float, Host, kDyn, 2 * kPoints> points(m.points.data(), frames);
+        Path::fuse(dev_, visual, c, points, params_);
+        report(observer, request, "landmarks", {frames, 2 * kPoints}, m.points.data());
+        report(observer, request, "region_tokens", {frames, kRegionCount, kDim}, c.regions.data);
+        report_attention(observer, request, c.fusion, frames, T.features());
+        fused = true;
+      }
+    if (!fused) copy(dev_, visual, c.projected);
+    check_finite(visual, "visual tokens", 0);
+    report(observer, request, "visual_tokens", {frames, T.features(), kDim}, visual.data);
+  }
+
+  // The weights over regions, [frames, heads, tokens, 9], of a fusion that keeps them where those of this library do.
+  void report_attention(Observer* observer, std::size_t request, const auto& fusion, Index frames, Index tokens) {
+    if constexpr (requires { fusion.attention.p; }) {
+      if (!observer) return;
+      const auto p = fusion.attention.p;
+      const Index heads = p.size(1);
+      std::vector<float> by_head(std::size_t(p.count()));
+      for (Index f = 0, i = 0; f < frames; ++f)
+        for (Index h = 0; h < heads; ++h)
+          for (Index t = 0; t < tokens; ++t)
+            for (Index g = 0; g < kRegionCount; ++g) by_head[std::size_t(i++)] = p(f * tokens + t, h, g);
+      report(observer, request, "region_attention", {frames, heads, tokens, kRegionCount}, by_head.data());
+    }
+  }
+
+  static void report(Observer* o, std::size_t request, const char* name, const std::vector<Index>& shape,
+                     const float* v) {
+    if (o) o->see(request, name, shape, v);
+  }
+
+  // ---- the decoder
+
+  Logits take_logits(std::size_t sequences) {
+    logits_memory_.carve([&](Arena& a) { a.take(logits_, Index(sequences)); });
+    return logits_;
+  }
+
+  // Sends all rows through the decoder, chunk by chunk; the logits of each Pending's last row go to its row of `ends`,
+  // where that has any.
+  void run(std::vector<Pending>& pending, auto visual, Observer* observer, Logits ends) {
+    std::size_t owner = 0;
+    while (true) {
+      std::vector<Segment> segments;
+      int rows_used = 0;
+      for (; owner < pending.size(); ++owner) {
+        Pending& p = pending[owner];
+        const int n = std::min(int(p.ids.size()) - p.done, int(options_.chunk) - rows_used);
+        if (n > 0) segments.push_back({owner, rows_used, n, p.done});
+        rows_used += n;
+        p.done += n;
+        if (p.done < int(p.ids.size())) break;
+      }
+      if (rows_used == 0) return;
+      step(pending, segments, rows_used, visual, observer, ends);
+    }
+  }
+
+  void step(std::vector<Pending>& pending, const std::vector<Segment>& segments, Index n, auto visual,
+            Observer* observer, Logits out) {
+    std::vector<int> ids, splice, positions, slots, last, owners;
+    std::vector<Sequence> sequences;
+    std::vector<KvRange> ranges;
+    for (const Segment& s : segments) {
+      Pending& p = pending[s.owner];
+      const int before = p.keys.length();
+      for (int i = 0; i < s.rows; ++i) {
+        ids.push_back(p.ids[std::size_t(s.skip + i)]);
+        splice.push_back(p.visual[std::size_t(s.skip + i)]);
+        positions.push_back(before + i);
+        slots.push_back(p.keys.push());
+      }
+      const int first = int(ranges.size());
+      p.keys.ranges(before + s.rows, ranges);
+      sequences.push_back({s.first_row, s.rows, first, int(ranges.size()) - first});
+      if (p.done == int(p.ids.size()) && s.skip + s.rows == p.done) {
+        last.push_back(s.first_row + s.rows - 1);
+        owners.push_back(int(s.owner));
+      }
+    }
+    typename Text::template Cache<A> c;
+    Tensor<A, kDyn, kDim> hidden, ends;
+    Logits all, end_logits;
+    const bool every_row = (observer && observer->wants_logits()) || !pending[segments.front().owner].targets.empty();
+    workspace_.carve([&](Arena& a) {
+      a.take(hidden, n);
+      a.take(ends, Index(last.size()));
+      a.take(end_logits, Index(last.size()));
+      a.take(all, every_row ? n : 0);
+      Text::carve(a, c, n);
+    });
+    const Layout<Host> layout{view(sequences), view(ranges), view(positions), view(slots)};
+    embed(dev_, c.x, view(ids), params_.llama.embed_tokens);
+    if (visual.rows() > 0) gather_rows(dev_, c.x, visual, view(splice));
+    for (const Segment& s : segments) report(observer, s.owner, "inputs_embeds", {s.rows, kDim}, c.x.row(s.first_row));
+    Text::forward(dev_, hidden, c, slabs_, table_, params_.llama, layout,
+                  [&](int k, auto x) { check_finite(x, "decoder", k); });
+    check_finite(hidden, "decoder, final norm", M::kConfig.llama.layers);
+    if (out.rows() > 0) {
+      gather_rows(dev_, ends, hidden, view(last));
+      Text::logits(dev_, end_logits, ends, params_.llama);
+      check_finite(end_logits, "logits", M::kConfig.llama.layers);
+      for (std::size_t i = 0; i < owners.size(); ++i)
+        std::copy_n(end_logits.row(Index(i)), M::kConfig.llama.vocab, out.row(owners[i]));
+    }
+    if (every_row) Text::logits(dev_, all, hidden, params_.llama);
+    for (const Segment& s : segments) {
+      report(observer, s.owner, "hidden_final", {s.rows, kDim}, hidden.row(s.first_row));
+      if (every_row) report(observer, s.owner, "logits", {s.rows, M::kConfig.llama.vocab}, all.row(s.first_row));
+      score(pending[s.owner], s, all);
+    }
+  }
+
+  void score(Pending& p, const Segment& s, auto logits) {
+    if (p.targets.empty()) return;
+    std::vector<float> scores(std::size_t(s.rows));
+    log_prob(dev_, View<float, Host, kDyn>(scores.data(), s.rows), rows(logits, s.first_row, s.rows),
+             View<const int, Host, kDyn>(p.targets.data() + s.skip, s.rows));
+    p.scores.insert(p.scores.end(), scores.begin(), scores.end());
+  }
+
+  template <class T>
+  static View<const T, Host, kDyn> view(const std::vector<T>& v) {
+    return View<const T, Host, kDyn>(v.data(), Index(v.size()));
+  }
+
+  // ---- numbers that are none
+
+  // k: after how many layers.
+  void check_finite(auto x, const char* part, int k) const {
+    constexpr std::uint32_t kInfinity = 0x7f800000u;
+    for (Index r = 0; r < x.rows(); ++r) {
+      std::uint32_t top = 0;
+      for (Index c = 0; c < x.size(1); ++c)
+        top = std::max(top, std::bit_cast<std::uint32_t>(float(x(r, c))) & 0x7fffffffu);
+      if (top < kInfinity) continue;
+      throw Error(ErrorKind::kNonFinite, std::string("a value that is not finite: ") + part + ", after " +
+                                             std::to_string(k) + " layers, row " + std::to_string(r) + culprit());
+    }
+  }
+  // The first weight that is not finite: a walk over all of them, only when something went wrong.
+  std::string culprit() const {
+    std::string found;
+    M::visit(
+        [&](const std::string& name, const auto& leaf) {
+          if (found.empty() && leaf.data && !finite(leaf)) found = "; the weight " + name + " is not finite";
+        },
+        "", params_);
+    return found;
+  }
+  template <class L>
+  static bool finite(const L& leaf) {
+    for (Index r = 0; r < leaf.size(0); ++r) {
+      if constexpr (L::kRank == 1) {
+        if (!std::isfinite(leaf(r))) return false;
+      } else {
+        for (Index c = 0; c < leaf.size(1); ++c)
+          if (!std::isfinite(leaf(r, c))) return false;
+      }
+    }
+    return true;
+  }
+
+  Device dev_;
+  const Params& params_;
+  LandmarkModules modules_;
+  SessionOptions options_;
+  KvAllocator free_;
+  std::map<SequenceId, KvRows> sequences_;
+  SequenceId next_id_ = 0;
+  Workspace memory_, workspace_, logits_memory_;
+  typename Text::template Slabs<A> slabs_;
+  typename Text::template Table<A> table_;
+  Logits logits_;
+};
+
+}  // namespace facellava::run
