@@ -4,6 +4,11 @@
 
 namespace facellava::configs {
 
+struct NamedConfig {
+  const char* name;
+  FaceLlavaConfig config;
+};
+
 // The published geometry: Vicuna-7B decoder, LanguageBind ViT-L/14 towers, output of the last layer but one.
 inline constexpr FaceLlavaConfig kFaceLlava7B{
     .image =

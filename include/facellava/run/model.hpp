@@ -65,7 +65,8 @@ class Model final : public AnyModel {
   LandmarkModules landmark_modules() const override { return landmarks_; }
   std::unique_ptr<AnySession> open(const SessionOptions& o) const override {
     return std::apply(
-        [&](const auto&... device) { return std::make_unique<Session<M, Device>>(params_, parts(), o, device...); }, device_);
+        [&](const auto&... device) { return std::make_unique<Session<M, Device>>(params_, parts(), o, device...); },
+        device_);
   }
 
  private:

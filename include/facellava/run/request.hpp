@@ -21,13 +21,16 @@ struct Request {
   std::vector<MediumInput> media;
 };
 
-// Sees intermediate results, to dump them. Rows of one name come in the order of the request's rows.
+// Is told of intermediate results, to dump them, and of stages that are done, to time them.
 class Observer {
  public:
   virtual ~Observer() = default;
+  virtual bool wants_values() const { return false; }
   virtual bool wants_logits() const { return false; }  // of every prompt row, not only the last
-  // shape: of what values hold, row-major
-  virtual void see(std::size_t request, const char* name, const std::vector<Index>& shape, const float* values) = 0;
+  // shape: of what values hold, row-major. Rows of one name come in the order of the request's rows.
+  virtual void see(std::size_t /*request*/, const char* /*name*/, const std::vector<Index>& /*shape*/,
+                   const float* /*values*/) {}
+  virtual void done(const char* /*stage*/) {}  // "vision", "prefill"
 };
 
 // What may not be asked of any model. Errors name the request.

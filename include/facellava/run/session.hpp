@@ -24,6 +24,19 @@ struct SessionOptions {
   Index frames = 8;        // frames that go through a tower at a time; likewise
 };
 
+// Tokens that a picture or video becomes.
+constexpr Index visual_rows(const FaceLlavaConfig& c, const MediumInput& m) {
+  const TowerConfig& t = m.kind == text::Medium::kImage ? c.image : c.video;
+  return Index(t.block.frames) * t.features();
+}
+// Rows of the KV cache that a request takes before its answer.
+constexpr Index rows_of(const FaceLlavaConfig& c, const Request& r) {
+  Index rows = 0;
+  for (int id : r.ids) rows += id != text::kMediaSlot;
+  for (const MediumInput& m : r.media) rows += visual_rows(c, m);
+  return rows;
+}
+
 // Whether the weights of FRLP and FRGCA are there: published checkpoints come without.
 enum class LandmarkModules { kMissing, kLoaded };
 
@@ -31,7 +44,6 @@ class AnySession {
  public:
   virtual ~AnySession() = default;
   virtual int vocabulary() const = 0;
-  virtual Index rows_of(const Request&) const = 0;  // rows of the KV cache that a request takes
 
   // Starts one sequence a request, each with room for `reserve` more tokens, and leaves the logits of its last row in
   // logits(). A batch has landmarks for all its media or for none. Errors leave the session as it was.
@@ -67,13 +79,6 @@ class Session final : public AnySession {
 
   int vocabulary() const override { return M::kConfig.llama.vocab; }
 
-  Index rows_of(const Request& r) const override {
-    Index rows = 0;
-    for (int id : r.ids) rows += id != text::kMediaSlot;
-    for (const MediumInput& m : r.media) rows += visual_rows(m);
-    return rows;
-  }
-
   std::vector<SequenceId> prefill(std::span<const Request> requests, int reserve, Observer* observer) override {
     check_requests(requests);
     std::vector<Pending> pending;
@@ -88,11 +93,13 @@ class Session final : public AnySession {
     Index first = 0;
     for (std::size_t i = 0; i < requests.size(); ++i)
       for (const MediumInput& m : requests[i].media) {
-        const Index n = visual_rows(m);
+        const Index n = visual_rows(M::kConfig, m);
         look(m, rows(visual, first, n), i, observer);
         first += n;
       }
+    if (observer) observer->done("vision");
     run(pending, visual, observer, take_logits(pending.size()));
+    if (observer) observer->done("prefill");
     std::vector<SequenceId> ids;
     for (Pending& p : pending) {
       ids.push_back(next_id_++);
@@ -181,11 +188,6 @@ class Session final : public AnySession {
     return it->second;
   }
   const KvRows& at(SequenceId id) const { return const_cast<Session*>(this)->at(id); }
-
-  static Index visual_rows(const MediumInput& m) {
-    return m.kind == text::Medium::kImage ? M::kConfig.image.features()
-                                          : M::kConfig.video.block.frames * M::kConfig.video.features();
-  }
 
   void check_requests(std::span<const Request> requests) const {
     std::size_t with = 0, media = 0;
@@ -284,7 +286,7 @@ class Session final : public AnySession {
   // The weights over regions, [frames, heads, tokens, 9], of a fusion that keeps them where those of this library do.
   void report_attention(Observer* observer, std::size_t request, const auto& fusion, Index frames, Index tokens) {
     if constexpr (requires { fusion.attention.p; }) {
-      if (!observer) return;
+      if (!observer || !observer->wants_values()) return;
       const auto p = fusion.attention.p;
       const Index heads = p.size(1);
       std::vector<float> by_head(std::size_t(p.count()));
@@ -298,7 +300,7 @@ class Session final : public AnySession {
 
   static void report(Observer* o, std::size_t request, const char* name, const std::vector<Index>& shape,
                      const float* v) {
-    if (o) o->see(request, name, shape, v);
+    if (o && o->wants_values()) o->see(request, name, shape, v);
   }
 
   // ---- the decoder

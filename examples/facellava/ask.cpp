@@ -1,0 +1,134 @@
+// facellava ask: questions about pictures, answered in words.
+#include <chrono>
+#include <csignal>
+#include <iostream>
+
+#include "dump.hpp"
+#include "facellava/run/generate.hpp"
+#include "facellava/text/stream_decoder.hpp"
+#include "requests.hpp"
+
+namespace tool {
+namespace {
+
+using namespace facellava;
+
+volatile std::sig_atomic_t interrupted = 0;
+
+// Times the stages; keeps values only if they are to be dumped.
+class Watch final : public Dump {
+ public:
+  explicit Watch(bool keep) : keep_(keep) {}
+  bool wants_values() const override { return keep_; }
+  bool wants_logits() const override { return keep_; }
+  void done(const char* stage) override { lap(stage); }
+  void lap(const std::string& stage) {
+    const auto now = std::chrono::steady_clock::now();
+    milliseconds[stage] = std::chrono::duration<double, std::milli>(now - last_).count();
+    last_ = now;
+  }
+  nlohmann::json milliseconds;
+
+ private:
+  bool keep_;
+  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
+
+std::string finish_name(run::Finish f) {
+  constexpr const char* names[] = {"eos", "length", "context", "stopped"};
+  return names[int(f)];
+}
+
+struct Options {
+  ModelOptions model;
+  GenerationOptions generation;
+  Question question;
+  std::vector<std::string> landmarks;
+  std::string requests, dump;
+  bool json = false;
+};
+
+void answer(Options o) {
+  const Loaded loaded = load(o.model);
+  Watch watch(!o.dump.empty());
+  watch.milliseconds["load"] = loaded.milliseconds;
+  o.question.take_landmarks(o.landmarks);
+  const auto questions = o.requests.empty() ? std::vector<Question>{o.question} : read_requests(o.requests);
+  const auto prepared = prepare_all(questions, loaded);
+  watch.lap("prepare");
+
+  std::vector<run::Request> requests;
+  for (const Prepared& p : prepared) requests.push_back(p.request);
+  const Index positions = loaded.folder.settings().positions;
+  run::SessionOptions session_options{.positions = positions};
+  const int reserve = int(std::min<Index>(o.generation.max_new_tokens, positions));
+  for (const run::Request& r : requests) session_options.kv_rows += run::rows_of(loaded.model->config(), r) + reserve;
+  const auto session = loaded.model->open(session_options);
+  const auto sequences = session->prefill(requests, reserve, &watch);
+
+  std::vector<text::StreamDecoder> words(requests.size(), text::StreamDecoder(loaded.tokenizer));
+  std::vector<std::string> answers(requests.size());
+  const bool stream = !o.json && requests.size() == 1;
+  std::stop_source stop;
+  std::signal(SIGINT, [](int) { interrupted = 1; });
+  const auto say = [&](std::size_t i, const std::string& more) {
+    answers[i] += more;
+    if (stream) std::cout << more << std::flush;
+  };
+  const run::GenerateOptions options{
+      o.generation.max_new_tokens,
+      {o.generation.temperature, o.generation.top_k, o.generation.top_p, o.generation.seed},
+      loaded.folder.settings().eos};
+  const auto generations = run::generate(
+      *session, sequences, options, positions,
+      [&](std::size_t i, int token) {
+        say(i, words[i].push(token));
+        if (interrupted) stop.request_stop();
+      },
+      stop.get_token());
+  for (std::size_t i = 0; i < words.size(); ++i) say(i, words[i].finish());
+  watch.lap("generate");
+
+  if (!o.dump.empty()) {
+    for (std::size_t i = 0; i < requests.size(); ++i) {
+      watch.add_ids(i, "input_ids", requests[i].ids);
+      watch.add_ids(i, "generated_ids", generations[i].ids);
+    }
+    watch.write(o.dump);
+  }
+  nlohmann::json out = nlohmann::json::array();
+  for (std::size_t i = 0; i < requests.size(); ++i)
+    out.push_back({{"answer", answers[i]},
+                   {"generated_ids", generations[i].ids},
+                   {"finish", finish_name(generations[i].finish)},
+                   {"prompt", prepared[i].prompt},
+                   {"landmarks_used", prepared[i].landmarks_used},
+                   {"config", loaded.config},
+                   {"device", "cpu"},
+                   {"isa", cpu::isa_name(loaded.device.isa)},
+                   {"precision", loaded.precision},
+                   {"milliseconds", watch.milliseconds}});
+  if (o.json)
+    std::cout << (o.requests.empty() ? out[0] : out).dump(1, ' ', false, nlohmann::json::error_handler_t::replace)
+              << "\n";
+  else if (stream)
+    std::cout << "\n";
+  else
+    for (std::size_t i = 0; i < answers.size(); ++i) std::cout << "[" << i << "] " << answers[i] << "\n";
+}
+
+}  // namespace
+
+void add_ask(CLI::App& app) {
+  auto o = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("ask", "Ask a model about pictures; the answer is streamed");
+  o->model.add_to(*command);
+  o->generation.add_to(*command);
+  o->question.add_to(*command, o->landmarks);
+  command->add_option("--requests", o->requests, "JSON array of requests, run as one batch");
+  command->add_option("--dump", o->dump, "Write every intermediate tensor to this safetensors file");
+  command->add_flag("--json", o->json, "Print JSON: answer, ids, device, precision, milliseconds per stage");
+  command->callback([o] { answer(*o); });
+}
+
+}  // namespace tool

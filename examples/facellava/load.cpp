@@ -1,0 +1,90 @@
+// From --model to a model that can be asked: the folder's geometry finds the compiled configuration.
+#include <chrono>
+
+#include "facellava/text/load_tokenizer.hpp"
+#include "options.hpp"
+#include "registry.hpp"
+
+namespace tool {
+
+void ModelOptions::add_to(CLI::App& app) {
+  app.add_option("--model", folder, "Model folder: config.json, weights, tokenizer.model")->required();
+  app.add_option("--tokenizer", tokenizer, "tokenizer.model, if not the model folder's");
+  app.add_option("--config", config, "Compiled configuration by name; default: the one with the folder's geometry");
+  app.add_option("--image-tower", image_tower, "LanguageBind image folder, if the model folder lacks the tower");
+  app.add_option("--video-tower", video_tower, "LanguageBind video folder, likewise");
+  app.add_option("--tower-heads", tower_heads, "Attention heads of the towers, where no file says them");
+  app.add_option("--missing", missing, "What the checkpoint may lack: landmarks, towers")->delimiter(',');
+  app.add_option("--threads", threads, "Threads; 0: one a hardware thread")->capture_default_str();
+  app.add_option("--isa", isa, "Instruction set: auto, portable, avx2, avx512, avx512bf16")->capture_default_str();
+  app.add_option("--precision", precision,
+                 "f32: exact products of the stored weights; bf16: weights and products in bf16, sums in fp32")
+      ->check(CLI::IsMember({"f32", "bf16"}))
+      ->capture_default_str();
+}
+
+void GenerationOptions::add_to(CLI::App& app) {
+  app.add_option("--max-new-tokens", max_new_tokens, "Longest answer")->capture_default_str();
+  app.add_option("--temperature", temperature, "0: greedy")->capture_default_str();
+  app.add_option("--top-k", top_k, "Draw from the k most probable tokens; 0: all")->capture_default_str();
+  app.add_option("--top-p", top_p, "Draw from the most probable tokens of this mass")->capture_default_str();
+  app.add_option("--seed", seed, "Seed of the draws")->capture_default_str();
+}
+
+namespace {
+
+std::vector<Entry> all_entries() {
+  std::vector<Entry> all{entry_7b(), entry_tiny(), entry_demo()};
+  const auto extra = extra_entries();
+  all.insert(all.end(), extra.begin(), extra.end());
+  return all;
+}
+
+Entry find_entry(const ModelOptions& o, const facellava::run::ModelFolder& folder) {
+  std::string names;
+  for (const Entry& e : all_entries()) {
+    names.append(names.empty() ? "" : ", ").append(e.name);
+    if (!o.config.empty() && o.config != e.name) continue;
+    if (facellava::run::runs(e.config, folder.geometry())) return e;
+    if (!o.config.empty())
+      throw Error(ErrorKind::kArgument,
+                  "the configuration " + o.config + " does not have the geometry of " + folder.path());
+  }
+  if (!o.config.empty())
+    throw Error(ErrorKind::kArgument, "--config: expected one of " + names + ", found " + o.config);
+  throw Error(ErrorKind::kArgument,
+              "the geometry of " + folder.path() + " is not compiled into this tool (it has: " + names +
+                  "). Print it with `facellava config --from " + folder.path() +
+                  " > my_model.hpp` and build with `cmake -DFACELLAVA_EXTRA_CONFIGS=my_model.hpp`");
+}
+
+}  // namespace
+
+Loaded load(const ModelOptions& o) {
+  const auto start = std::chrono::steady_clock::now();
+  facellava::run::ModelFolder folder({o.folder, o.image_tower, o.video_tower, o.tower_heads});
+  facellava::run::LoadOptions options;
+  for (const std::string& part : o.missing) {
+    if (part == "landmarks")
+      options.landmarks = facellava::run::Missing::kAllow;
+    else if (part == "towers")
+      options.towers = facellava::run::Missing::kAllow;
+    else
+      throw Error(ErrorKind::kArgument, "--missing: expected landmarks or towers, found " + part);
+  }
+  facellava::cpu::Options device{.threads = o.threads, .isa = facellava::cpu::isa_from_name(o.isa)};
+  if (o.precision == "bf16") {
+    device.precision = facellava::cpu::Precision::kBf16;
+    options.convert = facellava::io::Weights::Convert::kBf16;
+  }
+  const Entry entry = find_entry(o, folder);
+  auto tokenizer = o.tokenizer.empty()
+                       ? facellava::text::load_tokenizer(o.folder)
+                       : facellava::text::Tokenizer::from_file(
+                             o.tokenizer, facellava::text::read_legacy(o.folder + "/tokenizer_config.json"));
+  auto model = entry.open(folder, options, device);
+  const std::chrono::duration<double, std::milli> spent = std::chrono::steady_clock::now() - start;
+  return {std::move(folder), std::move(tokenizer), std::move(model), device, entry.name, o.precision, spent.count()};
+}
+
+}  // namespace tool

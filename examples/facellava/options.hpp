@@ -1,0 +1,54 @@
+// What every command of the tool shares: which model, on what, how.
+#pragma once
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include <memory>
+#include <string>
+
+#include "facellava/cpu/device.hpp"
+#include "facellava/run/model.hpp"
+#include "facellava/text/tokenizer.hpp"
+
+namespace tool {
+
+using facellava::Error;
+using facellava::ErrorKind;
+
+struct ModelOptions {
+  std::string folder, tokenizer, config, image_tower, video_tower, isa = "auto", precision = "f32";
+  std::vector<std::string> missing;
+  int tower_heads = 0, threads = 0;
+
+  void add_to(CLI::App& app);
+};
+
+struct GenerationOptions {
+  int max_new_tokens = 1024, top_k = 0;
+  float temperature = 0, top_p = 1;
+  std::uint64_t seed = 0;
+
+  void add_to(CLI::App& app);
+};
+
+// A model that is ready to be asked.
+struct Loaded {
+  facellava::run::ModelFolder folder;
+  facellava::text::Tokenizer tokenizer;
+  std::unique_ptr<facellava::run::AnyModel> model;
+  facellava::cpu::Options device;
+  std::string config, precision;
+  double milliseconds;
+};
+Loaded load(const ModelOptions&);
+
+// Commands; each adds its options and what it does to the app. They throw facellava::Error.
+void add_ask(CLI::App&);
+void add_score(CLI::App&);
+void add_tokenize(CLI::App&);
+void add_inspect(CLI::App&);
+void add_config(CLI::App&);
+void add_preprocess(CLI::App&);
+void add_diff(CLI::App&);
+
+}  // namespace tool

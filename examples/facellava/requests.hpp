@@ -1,0 +1,36 @@
+// From options or a requests file to what a session is asked.
+#pragma once
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "options.hpp"
+
+namespace tool {
+
+// What stands on the command line of ask and score, or in one entry of --requests.
+struct Question {
+  std::string prompt, question, prompt_template;  // prompt: verbatim; else a question in a template
+  std::vector<std::string> images;                // a picture, or F.safetensors:tensor, preprocessed
+  std::string video;                              // likewise, [3, 8, H, W]
+  std::vector<std::optional<std::string>> landmarks;
+  bool without_landmarks = false;
+
+  void add_to(CLI::App& app, std::vector<std::string>& landmarks_option);
+  void take_landmarks(const std::vector<std::string>& landmarks_option);
+};
+
+struct Prepared {
+  facellava::run::Request request;
+  std::string prompt;
+  bool landmarks_used = false;
+};
+
+std::vector<Question> read_requests(const std::string& file);
+Prepared prepare(const Question&, const Loaded&);
+
+// All requests of one batch: with landmarks or without, said explicitly where the model could use them.
+std::vector<Prepared> prepare_all(std::span<const Question>, const Loaded&);
+
+}  // namespace tool

@@ -1,0 +1,12 @@
+# Configures SOURCE into BUILD with OPTIONS, builds TARGETS, runs the tests that RUN matches; fails as soon as one step does.
+function(must)
+  execute_process(COMMAND ${ARGV} RESULT_VARIABLE status)
+  if(NOT status EQUAL 0)
+    message(FATAL_ERROR "failed: ${ARGV}")
+  endif()
+endfunction()
+must(${CMAKE_COMMAND} -S ${SOURCE} -B ${BUILD} -G Ninja -DCMAKE_BUILD_TYPE=${TYPE} ${OPTIONS})
+must(${CMAKE_COMMAND} --build ${BUILD} --target ${TARGETS})
+if(RUN)
+  must(ctest --test-dir ${BUILD} --output-on-failure -R ${RUN})
+endif()

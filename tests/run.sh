@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Installs what is needed, builds and tests everything.   usage: tests/run.sh [options for cmake...]
+# BUILD: the build folder, by default build/tests beside this folder's parent.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+build=${BUILD:-$root/build/tests}
+source "$root/cmake/debian_packages.sh"
+install_packages g++ cmake ninja-build libeigen3-dev nlohmann-json3-dev libstb-dev libcli11-dev doctest-dev
+
+options=()
+# The full set of golden tensors, where it stands beside the repository; else the selection in tests/goldens.
+[ -d "$root/../shared/goldens/model_tiny" ] && options+=("-DFACELLAVA_GOLDENS=$(cd "$root/../shared/goldens" && pwd)")
+cmake -S "$root" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DFACELLAVA_WERROR=ON \
+  -DFACELLAVA_BUILD_TESTS=ON -DFACELLAVA_BUILD_EXAMPLES=ON "${options[@]}" "$@"
+cmake --build "$build"
+ctest --test-dir "$build" --output-on-failure
