@@ -1,0 +1,16 @@
+# Installs the headers and a package: find_package(facellava) gives facellava::core and whatever its dependencies allow.
+include(GNUInstallDirs)
+include(CMakePackageConfigHelpers)
+
+foreach(part IN LISTS FACELLAVA_TARGETS)
+  list(APPEND facellava_installed facellava_${part})
+endforeach()
+install(TARGETS ${facellava_installed} EXPORT facellava-targets)
+install(DIRECTORY include/facellava DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(EXPORT facellava-targets NAMESPACE facellava:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/facellava)
+configure_package_config_file(cmake/facellava-config.cmake.in "${PROJECT_BINARY_DIR}/facellava-config.cmake"
+                              INSTALL_DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/facellava)
+write_basic_package_version_file("${PROJECT_BINARY_DIR}/facellava-config-version.cmake" COMPATIBILITY SameMinorVersion
+                                 ARCH_INDEPENDENT)
+install(FILES "${PROJECT_BINARY_DIR}/facellava-config.cmake" "${PROJECT_BINARY_DIR}/facellava-config-version.cmake"
+        DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/facellava)

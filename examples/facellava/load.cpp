@@ -40,25 +40,24 @@ std::vector<Entry> all_entries() {
   return all;
 }
 
-Entry find_entry(const ModelOptions& o, const facellava::run::ModelFolder& folder) {
+}  // namespace
+
+Entry find_entry(const std::string& name, const facellava::run::ModelFolder& folder) {
   std::string names;
   for (const Entry& e : all_entries()) {
     names.append(names.empty() ? "" : ", ").append(e.name);
-    if (!o.config.empty() && o.config != e.name) continue;
+    if (!name.empty() && name != e.name) continue;
     if (facellava::run::runs(e.config, folder.geometry())) return e;
-    if (!o.config.empty())
+    if (!name.empty())
       throw Error(ErrorKind::kArgument,
-                  "the configuration " + o.config + " does not have the geometry of " + folder.path());
+                  "the configuration " + name + " does not have the geometry of " + folder.path());
   }
-  if (!o.config.empty())
-    throw Error(ErrorKind::kArgument, "--config: expected one of " + names + ", found " + o.config);
+  if (!name.empty()) throw Error(ErrorKind::kArgument, "--config: expected one of " + names + ", found " + name);
   throw Error(ErrorKind::kArgument,
               "the geometry of " + folder.path() + " is not compiled into this tool (it has: " + names +
                   "). Print it with `facellava config --from " + folder.path() +
                   " > my_model.hpp` and build with `cmake -DFACELLAVA_EXTRA_CONFIGS=my_model.hpp`");
 }
-
-}  // namespace
 
 Loaded load(const ModelOptions& o) {
   const auto start = std::chrono::steady_clock::now();
@@ -77,7 +76,7 @@ Loaded load(const ModelOptions& o) {
     device.precision = facellava::cpu::Precision::kBf16;
     options.convert = facellava::io::Weights::Convert::kBf16;
   }
-  const Entry entry = find_entry(o, folder);
+  const Entry entry = find_entry(o.config, folder);
   auto tokenizer = o.tokenizer.empty()
                        ? facellava::text::load_tokenizer(o.folder)
                        : facellava::text::Tokenizer::from_file(

@@ -1,3 +1,3 @@
 #include "registry.hpp"
 
-tool::Entry tool::entry_demo() { return {"demo", facellava::configs::kDemo, open_model<facellava::configs::kDemo>}; }
+tool::Entry tool::entry_demo() { return entry<facellava::configs::kDemo>("demo"); }

@@ -11,7 +11,7 @@ namespace {
 template <std::size_t... i>
 std::array<tool::Entry, sizeof...(i)> entries(std::index_sequence<i...>) {
   using facellava::configs::kExtra;
-  return {{{kExtra[i].name, kExtra[i].config, tool::open_model<kExtra[i].config>}...}};
+  return {tool::entry<kExtra[i].config>(kExtra[i].name)...};
 }
 }  // namespace
 

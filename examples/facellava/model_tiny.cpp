@@ -1,3 +1,3 @@
 #include "registry.hpp"
 
-tool::Entry tool::entry_tiny() { return {"tiny", facellava::configs::kTiny, open_model<facellava::configs::kTiny>}; }
+tool::Entry tool::entry_tiny() { return entry<facellava::configs::kTiny>("tiny"); }

@@ -18,6 +18,7 @@ struct Entry {
   const char* name;
   facellava::FaceLlavaConfig config;
   Opener open;
+  facellava::io::Report (*inspect)(const facellava::run::ModelFolder&);
 };
 
 Entry entry_7b();
@@ -32,5 +33,13 @@ std::unique_ptr<facellava::run::AnyModel> open_model(const facellava::run::Model
   using Model = facellava::run::Model<facellava::FaceLlava<C>, facellava::cpu::Device, facellava::cpu::Options>;
   return std::make_unique<Model>(folder, options, device);
 }
+
+template <facellava::FaceLlavaConfig C>
+constexpr Entry entry(const char* name) {
+  return {name, C, open_model<C>, facellava::run::inspect<facellava::FaceLlava<C>>};
+}
+
+// The configuration of that name, or the first with the folder's geometry. Error kArgument, which says what to do.
+Entry find_entry(const std::string& name, const facellava::run::ModelFolder&);
 
 }  // namespace tool

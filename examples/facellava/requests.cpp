@@ -104,7 +104,7 @@ run::MediumInput read_tensor(const std::string& file, const std::string& name, c
 }
 
 void read_points(run::MediumInput& m, const std::string& path, const Loaded& model, Size size) {
-  const auto faces = faces::read_landmark_file(path);
+  const auto faces = faces::read_landmarks(path);
   const int frames = m.kind == text::Medium::kImage ? 1 : model.model->config().video.block.frames;
   if (m.kind == text::Medium::kImage)
     check_equal(1, faces.size(), path + ": faces for one picture", ErrorKind::kArgument);

@@ -3,7 +3,9 @@
 #pragma once
 #include <nlohmann/json.hpp>
 
+#include <cmath>
 #include <concepts>
+#include <cstdint>
 #include <limits>
 #include <optional>
 #include <string>
@@ -81,7 +83,7 @@ bool json_fits(const nlohmann::json& value) {
     return value.is_number_unsigned() ? std::in_range<T>(value.get<std::uint64_t>())
                                       : value.is_number_integer() && std::in_range<T>(value.get<std::int64_t>());
   } else if constexpr (std::floating_point<T>) {
-    return value.is_number();
+    return value.is_number() && std::abs(value.get<double>()) <= double(std::numeric_limits<T>::max());
   } else if constexpr (std::same_as<T, std::string>) {
     return value.is_string();
   } else {

@@ -88,34 +88,16 @@ void append_converted(std::span<const std::byte> bytes, std::vector<Out>& out) {
 inline std::vector<float> to_floats(const TensorEntry& t) {
   std::vector<float> out;
   switch (t.dtype) {
-    case DType::kF64:
-      detail::append_converted<double>(t.bytes, out);
-      break;
-    case DType::kF32:
-      detail::append_converted<float>(t.bytes, out);
-      break;
-    case DType::kF16:
-      detail::append_converted<f16>(t.bytes, out);
-      break;
-    case DType::kBf16:
-      detail::append_converted<bf16>(t.bytes, out);
-      break;
-    case DType::kI64:
-      detail::append_converted<std::int64_t>(t.bytes, out);
-      break;
-    case DType::kI32:
-      detail::append_converted<std::int32_t>(t.bytes, out);
-      break;
-    case DType::kI16:
-      detail::append_converted<std::int16_t>(t.bytes, out);
-      break;
-    case DType::kI8:
-      detail::append_converted<std::int8_t>(t.bytes, out);
-      break;
+    case DType::kF64: detail::append_converted<double>(t.bytes, out); break;
+    case DType::kF32: detail::append_converted<float>(t.bytes, out); break;
+    case DType::kF16: detail::append_converted<f16>(t.bytes, out); break;
+    case DType::kBf16: detail::append_converted<bf16>(t.bytes, out); break;
+    case DType::kI64: detail::append_converted<std::int64_t>(t.bytes, out); break;
+    case DType::kI32: detail::append_converted<std::int32_t>(t.bytes, out); break;
+    case DType::kI16: detail::append_converted<std::int16_t>(t.bytes, out); break;
+    case DType::kI8: detail::append_converted<std::int8_t>(t.bytes, out); break;
     case DType::kU8:
-    case DType::kBool:
-      detail::append_converted<std::uint8_t>(t.bytes, out);
-      break;
+    case DType::kBool: detail::append_converted<std::uint8_t>(t.bytes, out); break;
   }
   return out;
 }
@@ -124,22 +106,12 @@ inline std::vector<float> to_floats(const TensorEntry& t) {
 inline std::vector<std::int64_t> to_integers(const TensorEntry& t) {
   std::vector<std::int64_t> out;
   switch (t.dtype) {
-    case DType::kI64:
-      detail::append_converted<std::int64_t>(t.bytes, out);
-      break;
-    case DType::kI32:
-      detail::append_converted<std::int32_t>(t.bytes, out);
-      break;
-    case DType::kI16:
-      detail::append_converted<std::int16_t>(t.bytes, out);
-      break;
-    case DType::kI8:
-      detail::append_converted<std::int8_t>(t.bytes, out);
-      break;
+    case DType::kI64: detail::append_converted<std::int64_t>(t.bytes, out); break;
+    case DType::kI32: detail::append_converted<std::int32_t>(t.bytes, out); break;
+    case DType::kI16: detail::append_converted<std::int16_t>(t.bytes, out); break;
+    case DType::kI8: detail::append_converted<std::int8_t>(t.bytes, out); break;
     case DType::kU8:
-    case DType::kBool:
-      detail::append_converted<std::uint8_t>(t.bytes, out);
-      break;
+    case DType::kBool: detail::append_converted<std::uint8_t>(t.bytes, out); break;
     default:
       throw Error(ErrorKind::kArgument,
                   std::string("expected a tensor of integers, found one of ") + dtype_name(t.dtype));

@@ -10,7 +10,7 @@ namespace facellava::run {
 
 struct GenerateOptions {
   int max_new_tokens = 1024;
-  Sampling sampling;
+  Sampling sampling = {};
   int eos = 2;
 };
 
@@ -23,8 +23,8 @@ struct Generation {
 // Called with the number of a sequence and its new token.
 using OnToken = std::function<void(std::size_t, int)>;
 
-// Continues sequences that prefill has just made, until each has ended; they stay in the session. A stop is honoured
-// before the next token. positions: the context of the model.
+// Continues sequences that prefill or append has just left, until each has ended; they stay in the session. A stop is
+// honoured before the next token. positions: the context of the model.
 inline std::vector<Generation> generate(AnySession& session, std::span<const SequenceId> sequences,
                                         const GenerateOptions& options, Index positions, const OnToken& on_token = {},
                                         std::stop_token stop = {}) {
@@ -38,7 +38,7 @@ inline std::vector<Generation> generate(AnySession& session, std::span<const Seq
   while (!alive.empty()) {
     std::vector<std::size_t> next;
     std::vector<SequenceId> ids;
-    std::vector<int> tokens;
+    std::vector<std::vector<int>> tokens;
     for (std::size_t row = 0; row < alive.size(); ++row) {
       const std::size_t i = alive[row];
       Generation& g = out[i];
@@ -57,11 +57,11 @@ inline std::vector<Generation> generate(AnySession& session, std::span<const Seq
       } else if (int(g.ids.size()) < options.max_new_tokens) {
         next.push_back(i);
         ids.push_back(sequences[i]);
-        tokens.push_back(token);
+        tokens.push_back({token});
       }
     }
     alive = std::move(next);
-    if (!alive.empty()) session.decode(ids, tokens);
+    if (!alive.empty()) session.append(ids, tokens);
   }
   return out;
 }
@@ -72,7 +72,7 @@ struct LabelScore {
 };
 
 // How probable each label is as the continuation of a sequence: all in one batched pass.
-// first: the row of logits that prefill or decode left for it.
+// first: the row of logits that prefill or append left for it.
 inline std::vector<LabelScore> score_labels(AnySession& session, SequenceId prefix, View<const float, Host, kDyn> first,
                                             std::span<const std::vector<int>> labels) {
   std::vector<LabelScore> out;

@@ -12,15 +12,15 @@ namespace facellava::run {
 
 namespace detail {
 
-inline void expect(const nlohmann::json& config, const char* key, const std::string& wanted, const std::string& file) {
+inline void expect_text(const nlohmann::json& config, const char* key, const std::string& wanted,
+                        const std::string& file) {
   const auto found = io::optional<std::string>(config, key, file);
   if (found && *found != wanted)
     throw Error(ErrorKind::kFormat, file + ": \"" + key + "\": expected \"" + wanted + "\", found \"" + *found + "\"");
 }
-inline void expect(const nlohmann::json& config, const char* key, bool wanted, const std::string& file) {
-  const auto found = io::optional<bool>(config, key, file);
-  if (found && *found != wanted)
-    throw Error(ErrorKind::kFormat, file + ": \"" + key + "\": " + (*found ? "true" : "false") + " is not supported");
+inline void refuse_true(const nlohmann::json& config, const char* key, const std::string& file) {
+  if (io::optional<bool>(config, key, file).value_or(false))
+    throw Error(ErrorKind::kFormat, file + ": \"" + key + "\": true is not supported");
 }
 
 inline RopeConfig rope_of(const nlohmann::json& config, const std::string& file) {
@@ -60,9 +60,9 @@ inline int positive(const nlohmann::json& config, const char* key, const std::st
 
 // The decoder that a config.json describes. file: what errors name.
 inline LlamaConfig llama_geometry(const nlohmann::json& config, const std::string& file) {
-  detail::expect(config, "hidden_act", "silu", file);
-  detail::expect(config, "attention_bias", false, file);
-  detail::expect(config, "mlp_bias", false, file);
+  detail::expect_text(config, "hidden_act", "silu", file);
+  detail::refuse_true(config, "attention_bias", file);
+  detail::refuse_true(config, "mlp_bias", file);
   LlamaConfig c;
   c.vocab = detail::positive(config, "vocab_size", file);
   c.layers = detail::positive(config, "num_hidden_layers", file);
@@ -117,9 +117,9 @@ inline TowerConfig tower_geometry(const io::Checkpoint& c, const std::string& pr
 // Fusion and landmark modules that a config.json describes.
 inline void fusion_geometry(const nlohmann::json& config, const std::string& file, FaceLlavaConfig& c) {
   if (!io::optional<std::string>(config, "landmarks_projector_type", file)) return;
-  detail::expect(config, "landmarks_projector_type", "landmarks_region_projector", file);
-  detail::expect(config, "global_landmarks_projector_type", "linear", file);
-  detail::expect(config, "use_landmark_tokens", false, file);
+  detail::expect_text(config, "landmarks_projector_type", "landmarks_region_projector", file);
+  detail::expect_text(config, "global_landmarks_projector_type", "linear", file);
+  detail::refuse_true(config, "use_landmark_tokens", file);
   c.landmarks = Landmarks::kRegions;
   c.fusion.dim = c.llama.block.dim;
   const std::string kind = io::optional<std::string>(config, "cross_attn_type", file).value_or("simple");

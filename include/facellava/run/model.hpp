@@ -2,7 +2,6 @@
 // Model<M, Device> is compiled once per configuration and device.
 #pragma once
 #include <memory>
-#include <set>
 #include <tuple>
 
 #include "facellava/io/weights.hpp"
@@ -45,6 +44,26 @@ inline void add_sources(io::Weights& weights, const ModelFolder& folder) {
   });
 }
 
+// Tensors of a checkpoint that nothing needs: its own towers when others are given, and what a LanguageBind folder has
+// beside the vision tower.
+inline bool is_spare(const ModelFolder& folder, std::string_view theirs) {
+  if (folder.image_tower() && theirs.starts_with("model.image_tower.")) return true;
+  if (folder.video_tower() && theirs.starts_with("model.video_tower.")) return true;
+  return (folder.image_tower() || folder.video_tower()) && !theirs.starts_with("model.") &&
+         !theirs.starts_with("lm_head.") && !theirs.starts_with("vision_model.");
+}
+
+// What a checkpoint holds against what M needs, without judging.
+template <class M>
+io::Report inspect(const ModelFolder& folder) {
+  typename M::template Params<Stored<Host>> params;
+  io::Weights weights;
+  add_sources(weights, folder);
+  io::Report report = weights.bind([&](auto&& f) { M::visit(f, "", params); });
+  std::erase_if(report.unexpected, [&](const std::string& name) { return is_spare(folder, name); });
+  return report;
+}
+
 template <class M, class Device, class... DeviceOptions>
 class Model final : public AnyModel {
  public:
@@ -53,27 +72,46 @@ class Model final : public AnyModel {
     add_sources(weights_, folder);
     const auto may_lack = [&](std::string_view name) {
       if (is_landmark_leaf(name)) return o.landmarks == Missing::kAllow;
-      if (is_image_tower_leaf(name) || is_video_tower_leaf(name)) return o.towers == Missing::kAllow;
-      return false;
+      return (is_image_tower_leaf(name) || is_video_tower_leaf(name)) && o.towers == Missing::kAllow;
     };
-    std::set<std::string> absent;
-    weights_.bind_strict([&](auto&& f) { M::visit(f, "", params_); }, o.convert, may_lack);
-    M::visit([&](const std::string& name, const auto& leaf) { note_absent(name, leaf.data == nullptr); }, "", params_);
+    weights_.bind_strict([&](auto&& f) { M::visit(f, "", params_); }, o.convert, may_lack,
+                         [&](std::string_view name) { return is_spare(folder, name); });
+    // A part that may be missing is there as a whole or not at all.
+    if (absent(is_landmark_leaf, "landmark modules", folder)) landmarks_ = LandmarkModules::kMissing;
+    image_missing_ = absent(is_image_tower_leaf, "image tower", folder);
+    video_missing_ = absent(is_video_tower_leaf, "video tower", folder);
   }
 
   const FaceLlavaConfig& config() const override { return M::kConfig; }
   LandmarkModules landmark_modules() const override { return landmarks_; }
   std::unique_ptr<AnySession> open(const SessionOptions& o) const override {
+    const LoadedParts loaded{landmarks_, !image_missing_, !video_missing_};
     return std::apply(
-        [&](const auto&... device) { return std::make_unique<Session<M, Device>>(params_, parts(), o, device...); },
+        [&](const auto&... device) { return std::make_unique<Session<M, Device>>(params_, loaded, o, device...); },
         device_);
   }
 
  private:
+  bool absent(bool (*is_leaf)(std::string_view), const char* part, const ModelFolder& folder) const {
+    std::size_t all = 0, null = 0;
+    M::visit(
+        [&](const std::string& name, const auto& leaf) {
+          if (!is_leaf(name)) return;
+          ++all;
+          null += leaf.data == nullptr;
+        },
+        "", params_);
+    if (null != 0 && null != all)
+      throw Error(ErrorKind::kFormat, folder.path() + ": the " + part + " lacks " + std::to_string(null) + " of its " +
+                                          std::to_string(all) + " tensors");
+    return all == null;
+  }
+
   typename M::template Params<Stored<Host>> params_;
   io::Weights weights_;
   std::tuple<DeviceOptions...> device_;
   LandmarkModules landmarks_ = M::kLandmarks ? LandmarkModules::kLoaded : LandmarkModules::kMissing;
+  bool image_missing_ = false, video_missing_ = false;
 };
 
 }  // namespace facellava::run

@@ -14,8 +14,8 @@ namespace facellava::run {
 
 struct FolderOptions {
   std::string path;
-  std::string image_tower, video_tower;  // LanguageBind folders, if the towers are not in the model's own
-  int tower_heads = 0;                   // 0: as a folder says, else unknown
+  std::string image_tower = {}, video_tower = {};  // LanguageBind folders, if the towers are not in the model's own
+  int tower_heads = 0;                             // 0: as a folder says, else unknown
   io::Load load = io::Load::kMap;
 };
 
@@ -58,7 +58,7 @@ class ModelFolder {
     geometry_.video = video_ ? tower_geometry(*video_, "vision_model.", select)
                              : tower_geometry(*model_, "model.video_tower.video_tower.", select);
     if (geometry_.image.layers + geometry_.video.layers > 0)
-      detail::expect(config_, "mm_projector_type", "mlp2x_gelu", file_);
+      detail::expect_text(config_, "mm_projector_type", "mlp2x_gelu", file_);
     const std::string feature = io::optional<std::string>(config_, "mm_vision_select_feature", file_).value_or("patch");
     if (feature != "patch" && feature != "cls_patch")
       throw Error(

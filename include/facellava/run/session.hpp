@@ -39,6 +39,10 @@ constexpr Index rows_of(const FaceLlavaConfig& c, const Request& r) {
 
 // Whether the weights of FRLP and FRGCA are there: published checkpoints come without.
 enum class LandmarkModules { kMissing, kLoaded };
+struct LoadedParts {
+  LandmarkModules landmarks = LandmarkModules::kLoaded;
+  bool image_tower = true, video_tower = true;
+};
 
 class AnySession {
  public:
@@ -52,11 +56,11 @@ class AnySession {
   virtual SequenceId fork(SequenceId) = 0;
   virtual void erase(SequenceId) = 0;
   virtual int length(SequenceId) const = 0;
-  // Appends one token to each sequence; logits() has a row for each, in this order.
-  virtual void decode(std::span<const SequenceId>, std::span<const int> tokens) = 0;
+  // Appends tokens to each sequence, at least one; logits() has a row for each, in this order: of its last token.
+  virtual void append(std::span<const SequenceId>, std::span<const std::vector<int>> tokens) = 0;
   virtual View<const float, Host, kDyn, kDyn> logits() const = 0;
   // Log-probability of each continuation's tokens after the prefix, all in one batch. The prefix stays as it is.
-  // first: the logits that prefill or decode left for the prefix.
+  // first: the logits that prefill or append left for the prefix.
   virtual std::vector<std::vector<float>> log_probs(SequenceId prefix, View<const float, Host, kDyn> first,
                                                     std::span<const std::vector<int>> continuations) = 0;
 };
@@ -68,8 +72,8 @@ class Session final : public AnySession {
 
   // params must outlive the session; device: what the session's own device is made from.
   template <class... DeviceOptions>
-  Session(const Params& params, LandmarkModules modules, const SessionOptions& o, const DeviceOptions&... device)
-      : dev_(device...), params_(params), modules_(modules), options_(o), free_(o.kv_rows) {
+  Session(const Params& params, const LoadedParts& loaded, const SessionOptions& o, const DeviceOptions&... device)
+      : dev_(device...), params_(params), loaded_(loaded), options_(o), free_(o.kv_rows) {
     memory_.carve([&](Arena& a) {
       Text::carve_slabs(a, slabs_, o.kv_rows);
       a.take(table_, o.positions);
@@ -120,16 +124,18 @@ class Session final : public AnySession {
   int length(SequenceId id) const override { return at(id).length(); }
   View<const float, Host, kDyn, kDyn> logits() const override { return logits_; }
 
-  void decode(std::span<const SequenceId> ids, std::span<const int> tokens) override {
-    check_equal(ids.size(), tokens.size(), "decode: tokens and sequences", ErrorKind::kArgument);
+  void append(std::span<const SequenceId> ids, std::span<const std::vector<int>> tokens) override {
+    check_equal(ids.size(), tokens.size(), "append: lists of tokens for the sequences", ErrorKind::kArgument);
     std::vector<Pending> pending;
     for (std::size_t i = 0; i < ids.size(); ++i) {
-      for (std::size_t j = 0; j < i; ++j)
-        if (ids[i] == ids[j])
-          throw Error(ErrorKind::kArgument, "decode: sequence " + std::to_string(ids[i]) + " twice");
-      pending.push_back({{tokens[i]}, {-1}, at(ids[i])});
-      pending.back().keys.grow(free_, 1, kGrowth);
-      check_length(pending.back(), i);
+      const std::string who = "append: sequence " + std::to_string(ids[i]);
+      if (std::find(ids.begin(), ids.begin() + std::ptrdiff_t(i), ids[i]) != ids.begin() + std::ptrdiff_t(i))
+        throw Error(ErrorKind::kArgument, who + " is named twice");
+      if (tokens[i].empty()) throw Error(ErrorKind::kArgument, who + " gets no token");
+      for (int id : tokens[i]) check_token(id, who);
+      pending.push_back({tokens[i], std::vector<int>(tokens[i].size(), -1), at(ids[i])});
+      check_length(pending.back(), who);
+      pending.back().keys.grow(free_, int(tokens[i].size()), kGrowth);
     }
     run(pending, Tensor<A, kDyn, kDim>(), nullptr, take_logits(pending.size()));
     for (std::size_t i = 0; i < ids.size(); ++i) at(ids[i]) = std::move(pending[i].keys);
@@ -144,7 +150,9 @@ class Session final : public AnySession {
                     "log_probs: continuation " + std::to_string(pending.size()) + " has no token");
       Pending p{{c.begin(), c.end() - 1}, std::vector<int>(c.size() - 1, -1), at(prefix).fork()};
       p.keys.grow(free_, int(p.ids.size()), 0);
-      check_length(p, pending.size());
+      const std::string who = "log_probs: continuation " + std::to_string(pending.size());
+      check_length(p, who);
+      for (int id : c) check_token(id, who);
       p.targets.assign(c.begin() + 1, c.end());
       pending.push_back(std::move(p));
     }
@@ -198,7 +206,7 @@ class Session final : public AnySession {
         with += !m.points.empty();
         const bool image = m.kind == text::Medium::kImage;
         const TowerConfig& t = image ? M::kConfig.image : M::kConfig.video;
-        if (t.layers == 0)
+        if (t.layers == 0 || !(image ? loaded_.image_tower : loaded_.video_tower))
           throw Error(ErrorKind::kArgument, std::string("the model has no tower for ") + (image ? "images" : "videos"));
         check_equal(Index(t.block.frames) * 3 * t.side * t.side, Index(m.pixels.size()),
                     "request " + std::to_string(i) + ": numbers of a preprocessed " + (image ? "image" : "video"));
@@ -207,16 +215,22 @@ class Session final : public AnySession {
     if (with != 0 && with != media)
       throw Error(ErrorKind::kArgument, "landmarks for part of a batch: " + std::to_string(with) + " of " +
                                             std::to_string(media) + " media have them; give them for all or for none");
-    if (with != 0 && modules_ == LandmarkModules::kMissing)
+    if (with != 0 && loaded_.landmarks == LandmarkModules::kMissing)
       throw Error(ErrorKind::kArgument, "landmarks are given, but the model was loaded without its landmark modules");
   }
-  void check_length(const Pending& p, std::size_t number) const {
+  void check_length(const Pending& p, const std::string& who) const {
     check_at_most(options_.positions, Index(p.keys.length()) + Index(p.ids.size()),
-                  "request " + std::to_string(number) + ": tokens against the context of the model");
+                  who + ": tokens against the context of the model");
+  }
+  static void check_token(int id, const std::string& who) {
+    if (id < 0 || id >= M::kConfig.llama.vocab)
+      throw Error(ErrorKind::kArgument, who + ": expected a token id below " + std::to_string(M::kConfig.llama.vocab) +
+                                            ", found " + std::to_string(id));
   }
 
   // Slots become the rows of their pictures.
   Pending expand(const Request& r, std::size_t number, Index& visual) const {
+    const std::string who = "request " + std::to_string(number);
     Pending p;
     std::vector<int> frames;  // rows of each slot
     for (const MediumInput& m : r.media) {
@@ -227,9 +241,7 @@ class Session final : public AnySession {
     std::size_t slot = 0;
     for (int id : r.ids) {
       if (id != text::kMediaSlot) {
-        if (id < 0 || id >= M::kConfig.llama.vocab)
-          throw Error(ErrorKind::kArgument, "request " + std::to_string(number) + ": token id " + std::to_string(id) +
-                                                " outside the vocabulary of " + std::to_string(M::kConfig.llama.vocab));
+        check_token(id, who);
         p.ids.push_back(id);
         p.visual.push_back(-1);
         continue;
@@ -240,7 +252,7 @@ class Session final : public AnySession {
       }
       ++slot;
     }
-    check_length(p, number);
+    check_length(p, who);
     return p;
   }
 
@@ -437,7 +449,7 @@ class Session final : public AnySession {
 
   Device dev_;
   const Params& params_;
-  LandmarkModules modules_;
+  LoadedParts loaded_;
   SessionOptions options_;
   KvAllocator free_;
   std::map<SequenceId, KvRows> sequences_;
