@@ -1,5 +1,6 @@
 // facellava config: a checkpoint's geometry as a complete C++ header, to be compiled in by FACELLAVA_EXTRA_CONFIGS.
 #include <cctype>
+#include <charconv>
 #include <filesystem>
 #include <iostream>
 #include <sstream>
@@ -11,13 +12,12 @@ namespace {
 
 using namespace facellava;
 
+// The shortest literal that gives the same float.
 std::string number(float v) {
-  std::ostringstream s;
-  s.precision(9);
-  s << v;
-  std::string text = s.str();
-  if (text.find_first_of(".e") == std::string::npos) text += ".";
-  return text + "f";
+  char text[32];
+  const auto end = std::to_chars(text, text + sizeof text, v).ptr;
+  const std::string digits(text, end);
+  return digits + (digits.find_first_of(".e") == std::string::npos ? ".f" : "f");
 }
 
 std::string tower(const TowerConfig& t, const std::string& name) {

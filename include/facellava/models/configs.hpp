@@ -41,9 +41,13 @@ inline constexpr FaceLlavaConfig kDemo{
     .image = {.side = 112, .patch = 14, .layers = 4, .run_layers = 4, .block = {.dim = 192, .ffn = 768, .heads = 3}},
     .llama = {.vocab = 1024,
               .layers = 3,
-              .block = {.dim = 128, .ffn = 344, .heads = 2, .kv_heads = 2, .eps = 1e-6f},
+              .block = {.dim = 128, .ffn = 344, .heads = 2, .kv_heads = 2},
               .head = Head::kTied},
     .landmarks = Landmarks::kRegions,
-    .fusion = {.dim = 128, .heads = 4, .policy = Policy::kPaper, .distance_source = ScaleSource::kStored}};
+    .fusion = {.dim = 128,
+               .heads = 4,
+               .kind = FusionKind::kMasked,
+               .policy = Policy::kPaper,
+               .distance_source = ScaleSource::kStored}};
 
 }  // namespace facellava::configs
