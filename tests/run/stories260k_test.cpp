@@ -101,8 +101,7 @@ TEST_CASE("the published greedy text, token for token, at every instruction set"
   for (cpu::Isa isa : cpu::kIsas) {
     if (isa > cpu::best_isa()) continue;
     CAPTURE(cpu::isa_name(isa));
-    run::Session<M, cpu::Device, Weights> own(stories.params, run::LoadedParts{},
-                                              {.kv_rows = 512, .positions = 512},
+    run::Session<M, cpu::Device, Weights> own(stories.params, run::LoadedParts{}, {.kv_rows = 512, .positions = 512},
                                               cpu::Options{.threads = 2, .isa = isa});
     run::AnySession& session = own;
     const run::Request begin{{1}, {}};
