@@ -1,6 +1,7 @@
 // Weights: binds the leaves of a Params to the tensors of checkpoints, and owns what had to be converted.
 // A matrix of the Stored policy points straight into the mapped file, in the file's format; vectors become fp32.
 #pragma once
+#include <algorithm>
 #include <concepts>
 #include <functional>
 #include <list>
@@ -57,6 +58,7 @@ class Weights {
   // visit_params: called with a visitor of (name, leaf). Binds what fits; a leaf that is missing keeps its null.
   Report bind(auto&& visit_params, Convert convert = Convert::kKeep) {
     Report report;
+    lacking_.clear();
     visit_params([&](const std::string& name, auto& leaf) { bind_leaf(name, leaf, convert, report); });
     for (const Open& s : sources_)
       for (const auto& [name, entry] : s.checkpoint->tensors())
@@ -69,7 +71,10 @@ class Weights {
   Report bind_strict(auto&& visit_params, Convert convert, const Predicate& may_lack, const Predicate& may_have) {
     if (sources_.empty()) throw Error(ErrorKind::kArgument, "expected a checkpoint to bind weights to, found none");
     Report report = bind(visit_params, convert);
-    std::erase_if(report.missing, [&](const std::string& name) { return may_lack(lacking_[name]); });
+    std::erase_if(report.missing, [&](const std::string& name) {
+      const auto& leaves = lacking_[name];
+      return std::all_of(leaves.begin(), leaves.end(), may_lack);
+    });
     std::erase_if(report.unexpected, [&](const std::string& name) { return may_have(name); });
     if (!report.complete())
       throw Error(ErrorKind::kFormat,
@@ -92,8 +97,7 @@ class Weights {
       if (!source) continue;
       const auto it = s.checkpoint->tensors().find(source->name);
       if (it == s.checkpoint->tensors().end()) {
-        report.missing.push_back(source->name);
-        lacking_[source->name] = name;
+        lack(source->name, name, report);
         return;
       }
       s.used.insert(source->name);
@@ -107,8 +111,12 @@ class Weights {
       report.bound.push_back(source->name);
       return;
     }
-    report.missing.push_back(name);
-    lacking_[name] = name;
+    lack(name, name, report);
+  }
+  void lack(const std::string& theirs, const std::string& ours, Report& report) {
+    auto& leaves = lacking_[theirs];
+    if (leaves.empty()) report.missing.push_back(theirs);
+    leaves.push_back(ours);
   }
 
   // Rows [part, part + 1) · rows / parts of a fused tensor.
@@ -186,7 +194,7 @@ class Weights {
 
   std::vector<Open> sources_;
   std::list<Buffer> slabs_;
-  std::map<std::string, std::string> lacking_;  // their name to ours
+  std::map<std::string, std::vector<std::string>> lacking_;  // a missing tensor's name to those of our leaves
 };
 
 }  // namespace facellava::io

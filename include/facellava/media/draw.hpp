@@ -48,6 +48,8 @@ inline void fill_rectangle(Image& image, int left, int top, int right, int botto
 // The edge of pixels [left, right) x [top, bottom), `thickness` pixels wide, inside them.
 inline void draw_rectangle(Image& image, int left, int top, int right, int bottom, Colour c, int thickness = 1,
                            float opacity = 1) {
+  constexpr int kFar = 1 << 29;
+  for (int* edge : {&left, &top, &right, &bottom}) *edge = std::clamp(*edge, -kFar, kFar);
   const int tall = std::min(thickness, (bottom - top + 1) / 2), wide = std::min(thickness, (right - left + 1) / 2);
   fill_rectangle(image, left, top, right, top + tall, c, opacity);
   fill_rectangle(image, left, std::max(bottom - tall, top + tall), right, bottom, c, opacity);
@@ -108,6 +110,9 @@ inline int text_width(std::string_view text, int scale = 1) {
 // One line of text whose upper left corner is (left, top); each dot of a letter is scale x scale pixels.
 inline void draw_text(Image& image, int left, int top, std::string_view text, Colour c, int scale = 1,
                       float opacity = 1) {
+  constexpr int kFar = 1 << 29;
+  left = std::clamp(left, -kFar, kFar);
+  top = std::clamp(top, -kFar, kFar);
   constexpr std::size_t kQuad = 64, kPoint = 16;  // bytes: four corners of x, y, z and a colour
   std::string letters = detail::printable(text);
   std::string quads(letters.size() * 16 * kQuad, '\0');  // no letter has more than 16 strokes

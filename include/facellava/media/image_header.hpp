@@ -84,25 +84,57 @@ inline int exif_orientation(const Bytes& tiff) {
   return 1;
 }
 
+// The Huffman tables of a segment of n bytes: at most 256 codes each, and nothing behind them. (stb_image 2.27 writes
+// beyond its tables where there are more.)
+inline void check_huffman_tables(const Bytes& b, std::size_t first, std::size_t n) {
+  for (std::size_t i = first; i < first + n;) {
+    std::size_t codes = 0;
+    for (std::size_t k = 1; k <= 16; ++k) codes += std::size_t(b.at(i + k));
+    if (codes > 256) b.fail("a JPEG Huffman table of " + std::to_string(codes) + " codes", i);
+    i += 17 + codes;
+    if (i > first + n) b.fail("a JPEG Huffman table that is longer than its segment", first);
+  }
+}
+
+// Offset of the first marker behind i that ends entropy-coded data: no stuffed zero, no restart.
+inline std::size_t behind_entropy_data(const Bytes& b, std::size_t i) {
+  for (;; ++i) {
+    if (b.at(i) != 0xff) continue;
+    std::size_t next = i + 1;
+    while (b.at(next) == 0xff) ++next;
+    const int marker = b.at(next);
+    if (marker != 0 && !(marker >= 0xd0 && marker <= 0xd7)) return i;
+    i = next;
+  }
+}
+
+// Walks all segments up to the end of the picture, which must be there.
 inline ImageHeader jpeg_header(const Bytes& b) {
   ImageHeader h{.format = ImageFormat::kJpeg};
   for (std::size_t i = 2;;) {
-    if (b.at(i) != 0xff) b.fail("expected a JPEG marker", i);
+    while (b.at(i) != 0xff) ++i;
     while (b.at(i) == 0xff) ++i;
     const int marker = b.at(i++);
-    if (marker == 0x01 || (marker >= 0xd0 && marker <= 0xd7)) continue;
-    if (marker == 0xd9 || marker == 0xda) b.fail("expected the JPEG's frame header before its data", i);
+    if (marker == 0xd9) {
+      if (h.width == 0) b.fail("expected the JPEG's frame header before its end", i);
+      return h;
+    }
+    if (marker <= 0x01 || (marker >= 0xd0 && marker <= 0xd8)) continue;
     const std::size_t length = b.number(i, 2, std::endian::big);
     if (length < 2) b.fail("the JPEG segment claims " + std::to_string(length) + " bytes", i);
     if (marker == 0xe1 && b.starts_with(i + 2, {"Exif\0\0", 6}) && length > 8)
       h.orientation = exif_orientation(b.part(i + 8, length - 8));
-    if (marker >= 0xc0 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 && marker != 0xcc) {
+    if (marker == 0xc4) {
+      check_huffman_tables(b, i + 2, length - 2);
+    } else if (marker >= 0xc0 && marker <= 0xcf && marker != 0xc8 && marker != 0xcc) {
+      if (h.width != 0) b.fail("a second frame header in the JPEG", i);
       h.bits = b.at(i + 2);
       h.height = b.number(i + 3, 2, std::endian::big);
       h.width = b.number(i + 5, 2, std::endian::big);
-      return h;
+      if (h.width == 0 || h.height == 0) b.fail("a JPEG frame without pixels", i);
     }
     i += length;
+    if (marker == 0xda) i = behind_entropy_data(b, i);
   }
 }
 

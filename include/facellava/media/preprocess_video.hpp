@@ -1,5 +1,5 @@
 // Frames of a video to the pixel values of the video tower, as the released code computes them:
-//   RGB / 255 → (x − mean) / std → the short side to `side` (bilinear, not antialiased; the long side rounded down)
+//   RGB / 255 → (x − mean) / std → the short side to `side` (bilinear, not antialiased; the long side floored)
 //   → the square in the middle (offset rounded half to even)
 // Source: LanguageBindVideoProcessor (pytorchvideo ShortSideScale, torchvision CenterCropVideo), decord's frame choice.
 #pragma once

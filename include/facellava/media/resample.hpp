@@ -43,7 +43,8 @@ inline double cubic(double x) {
 
 inline Taps empty_taps(std::int64_t most, int outputs) {
   const auto width = (most + Taps::kBlock - 1) / Taps::kBlock * Taps::kBlock;
-  Taps t{.width = int(width)};
+  Taps t;
+  t.width = int(width);
   t.first.resize(std::size_t(outputs));
   t.weights.resize(std::size_t(outputs) * std::size_t(width));
   return t;
@@ -171,12 +172,9 @@ void resample(float* out, const PixelView& v, const Canvas& c, const Taps& rows,
 inline void resample(float* out, const PixelView& v, const Canvas& canvas, const Taps& rows, const Taps& columns,
                      const std::array<float, 3>& mean, const std::array<float, 3>& std) {
   switch (channels(v.format)) {
-    case 1:
-      return detail::resample<1>(out, v, canvas, rows, columns, mean, std);
-    case 3:
-      return detail::resample<3>(out, v, canvas, rows, columns, mean, std);
-    default:
-      return detail::resample<4>(out, v, canvas, rows, columns, mean, std);
+    case 1: return detail::resample<1>(out, v, canvas, rows, columns, mean, std);
+    case 3: return detail::resample<3>(out, v, canvas, rows, columns, mean, std);
+    default: return detail::resample<4>(out, v, canvas, rows, columns, mean, std);
   }
 }
 

@@ -85,6 +85,35 @@
 #define STBI_REALLOC(p, bytes) DecodeHeap::reallocate(p, bytes, bytes)
 #define STBI_FREE(p) DecodeHeap::release(p)
 
+// These stand in an extern "C" block, where a namespace does not tell them from the host's.
+#define stbi_failure_reason facellava_stbi_failure_reason
+#define stbi_image_free facellava_stbi_image_free
+#define stbi_load_from_memory facellava_stbi_load_from_memory
+#define stbi_load_from_callbacks facellava_stbi_load_from_callbacks
+#define stbi_load_16_from_memory facellava_stbi_load_16_from_memory
+#define stbi_load_16_from_callbacks facellava_stbi_load_16_from_callbacks
+#define stbi_is_hdr_from_memory facellava_stbi_is_hdr_from_memory
+#define stbi_is_hdr_from_callbacks facellava_stbi_is_hdr_from_callbacks
+#define stbi_hdr_to_ldr_gamma facellava_stbi_hdr_to_ldr_gamma
+#define stbi_hdr_to_ldr_scale facellava_stbi_hdr_to_ldr_scale
+#define stbi_info_from_memory facellava_stbi_info_from_memory
+#define stbi_info_from_callbacks facellava_stbi_info_from_callbacks
+#define stbi_is_16_bit_from_memory facellava_stbi_is_16_bit_from_memory
+#define stbi_is_16_bit_from_callbacks facellava_stbi_is_16_bit_from_callbacks
+#define stbi_set_flip_vertically_on_load facellava_stbi_set_flip_vertically_on_load
+#define stbi_set_flip_vertically_on_load_thread facellava_stbi_set_flip_vertically_on_load_thread
+#define stbi_set_unpremultiply_on_load facellava_stbi_set_unpremultiply_on_load
+#define stbi_set_unpremultiply_on_load_thread facellava_stbi_set_unpremultiply_on_load_thread
+#define stbi__unpremultiply_on_load_thread facellava_stbi_unpremultiply_on_load_thread
+#define stbi_convert_iphone_png_to_rgb facellava_stbi_convert_iphone_png_to_rgb
+#define stbi_convert_iphone_png_to_rgb_thread facellava_stbi_convert_iphone_png_to_rgb_thread
+#define stbi_zlib_decode_buffer facellava_stbi_zlib_decode_buffer
+#define stbi_zlib_decode_malloc facellava_stbi_zlib_decode_malloc
+#define stbi_zlib_decode_malloc_guesssize facellava_stbi_zlib_decode_malloc_guesssize
+#define stbi_zlib_decode_malloc_guesssize_headerflag facellava_stbi_zlib_decode_malloc_guesssize_headerflag
+#define stbi_zlib_decode_noheader_buffer facellava_stbi_zlib_decode_noheader_buffer
+#define stbi_zlib_decode_noheader_malloc facellava_stbi_zlib_decode_noheader_malloc
+
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-function"
 #pragma GCC diagnostic ignored "-Wunused-parameter"
@@ -95,6 +124,33 @@ namespace facellava::media::detail::stb {
 }  // namespace facellava::media::detail::stb
 #pragma GCC diagnostic pop
 
+#undef stbi_failure_reason
+#undef stbi_image_free
+#undef stbi_load_from_memory
+#undef stbi_load_from_callbacks
+#undef stbi_load_16_from_memory
+#undef stbi_load_16_from_callbacks
+#undef stbi_is_hdr_from_memory
+#undef stbi_is_hdr_from_callbacks
+#undef stbi_hdr_to_ldr_gamma
+#undef stbi_hdr_to_ldr_scale
+#undef stbi_info_from_memory
+#undef stbi_info_from_callbacks
+#undef stbi_is_16_bit_from_memory
+#undef stbi_is_16_bit_from_callbacks
+#undef stbi_set_flip_vertically_on_load
+#undef stbi_set_flip_vertically_on_load_thread
+#undef stbi_set_unpremultiply_on_load
+#undef stbi_set_unpremultiply_on_load_thread
+#undef stbi__unpremultiply_on_load_thread
+#undef stbi_convert_iphone_png_to_rgb
+#undef stbi_convert_iphone_png_to_rgb_thread
+#undef stbi_zlib_decode_buffer
+#undef stbi_zlib_decode_malloc
+#undef stbi_zlib_decode_malloc_guesssize
+#undef stbi_zlib_decode_malloc_guesssize_headerflag
+#undef stbi_zlib_decode_noheader_buffer
+#undef stbi_zlib_decode_noheader_malloc
 #pragma pop_macro("STBI_INCLUDE_STB_IMAGE_H")
 #pragma pop_macro("STB_IMAGE_IMPLEMENTATION")
 #pragma pop_macro("STB_IMAGE_STATIC")
