@@ -7,6 +7,7 @@
 #include <type_traits>
 
 #include "facellava/core/error.hpp"
+#include "facellava/core/host_device.hpp"
 
 namespace facellava {
 
@@ -51,8 +52,8 @@ struct View {
     }
   }
 
-  constexpr Index size(int d) const { return sizes[d]; }
-  constexpr Index rows() const { return sizes[0]; }
+  FACELLAVA_HOST_DEVICE constexpr Index size(int d) const { return sizes[d]; }
+  FACELLAVA_HOST_DEVICE constexpr Index rows() const { return sizes[0]; }
   constexpr Index row_size() const {
     Index n = 1;
     for (int d = 1; d < kRank; ++d) n *= sizes[d];
@@ -60,11 +61,13 @@ struct View {
   }
   constexpr Index count() const { return rows() * row_size(); }
   constexpr bool contiguous() const { return stride == row_size(); }
-  constexpr T* row(Index r) const { return data + r * stride; }
+  FACELLAVA_HOST_DEVICE constexpr T* row(Index r) const { return data + r * stride; }
 
-  constexpr T& operator()(Index i) const requires(kRank == 1) { return data[i]; }
-  constexpr T& operator()(Index i, Index j) const requires(kRank == 2) { return data[i * stride + j]; }
-  constexpr T& operator()(Index i, Index j, Index k) const requires(kRank == 3) {
+  FACELLAVA_HOST_DEVICE constexpr T& operator()(Index i) const requires(kRank == 1) { return data[i]; }
+  FACELLAVA_HOST_DEVICE constexpr T& operator()(Index i, Index j) const requires(kRank == 2) {
+    return data[i * stride + j];
+  }
+  FACELLAVA_HOST_DEVICE constexpr T& operator()(Index i, Index j, Index k) const requires(kRank == 3) {
     return data[i * stride + j * sizes[2] + k];
   }
 };
