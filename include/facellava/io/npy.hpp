@@ -90,9 +90,7 @@ inline Npy read_npy(const std::string& path) {
     fail("the shape " + shape_text(t.shape) + " does not fit the " + std::to_string(t.bytes.size()) + " bytes of data");
   Npy out{t.shape, {}};
   switch (t.dtype) {
-    case DType::kF64:
-      detail::append_converted<double>(t.bytes, out.values);
-      break;
+    case DType::kF64: detail::append_converted<double>(t.bytes, out.values); break;
     case DType::kF32:
     case DType::kF16: {
       const auto values = to_floats(t);
