@@ -56,20 +56,11 @@ class ProtobufReader {
     wire_ = key & 7;
     if (field_ == 0) fail("a field number", "0");
     switch (wire_) {
-      case kVarint:
-        number_ = read_varint();
-        break;
-      case kFixed64:
-        read_bytes(8);
-        break;
-      case kLength:
-        read_bytes(read_varint());
-        break;
-      case kFixed32:
-        read_bytes(4);
-        break;
-      default:
-        fail("a wire type 0, 1, 2 or 5", std::to_string(wire_));
+      case kVarint: number_ = read_varint(); break;
+      case kFixed64: read_bytes(8); break;
+      case kLength: read_bytes(read_varint()); break;
+      case kFixed32: read_bytes(4); break;
+      default: fail("a wire type 0, 1, 2 or 5", std::to_string(wire_));
     }
     return true;
   }
@@ -149,23 +140,12 @@ inline Piece read_piece(ProtobufReader in) {
 inline void read_trainer(ProtobufReader in, SentencePieceModel& model) {
   while (in.next()) {
     switch (in.field()) {
-      case 3:
-        model.model_type = in.number();
-        break;
-      case 24:
-        model.whitespace_as_suffix = in.number() != 0;
-        break;
-      case 35:
-        model.byte_fallback = in.number() != 0;
-        break;
-      case 46:
-        model.bos_piece = in.bytes();
-        break;
-      case 47:
-        model.eos_piece = in.bytes();
-        break;
-      default:
-        break;
+      case 3: model.model_type = in.number(); break;
+      case 24: model.whitespace_as_suffix = in.number() != 0; break;
+      case 35: model.byte_fallback = in.number() != 0; break;
+      case 46: model.bos_piece = in.bytes(); break;
+      case 47: model.eos_piece = in.bytes(); break;
+      default: break;
     }
   }
 }
@@ -173,20 +153,11 @@ inline void read_trainer(ProtobufReader in, SentencePieceModel& model) {
 inline void read_normalizer(ProtobufReader in, SentencePieceModel& model) {
   while (in.next()) {
     switch (in.field()) {
-      case 2:
-        model.charsmap = in.bytes();
-        break;
-      case 3:
-        model.add_dummy_prefix = in.number() != 0;
-        break;
-      case 4:
-        model.remove_extra_whitespaces = in.number() != 0;
-        break;
-      case 5:
-        model.escape_whitespaces = in.number() != 0;
-        break;
-      default:
-        break;
+      case 2: model.charsmap = in.bytes(); break;
+      case 3: model.add_dummy_prefix = in.number() != 0; break;
+      case 4: model.remove_extra_whitespaces = in.number() != 0; break;
+      case 5: model.escape_whitespaces = in.number() != 0; break;
+      default: break;
     }
   }
 }
@@ -206,18 +177,13 @@ inline SentencePieceModel parse_sentencepiece(std::span<const std::byte> bytes, 
         model.pieces.push_back(detail::read_piece(in.message()));
         if (model.pieces.size() > SentencePieceModel::kMostPieces) in.fail("at most 4194304 pieces", "more");
         break;
-      case 2:
-        detail::read_trainer(in.message(), model);
-        break;
-      case 3:
-        detail::read_normalizer(in.message(), model);
-        break;
+      case 2: detail::read_trainer(in.message(), model); break;
+      case 3: detail::read_normalizer(in.message(), model); break;
       case 5:
         for (auto rules = in.message(); rules.next();)
           if (rules.field() == 2) model.denormalizer_rules = rules.bytes();
         break;
-      default:
-        break;
+      default: break;
     }
   }
   const auto refuse = [&](const std::string& what) {
