@@ -362,6 +362,7 @@ TEST_CASE("a missing instruction set and a strange thread count are errors") {
   CHECK_THROWS_AS(cpu::isa_from_name("avx1024"), Error);
   CHECK(cpu::isa_from_name("auto") == cpu::best_isa());
   CHECK_THROWS_AS(cpu::Device({.threads = -1}), Error);
+  CHECK_THROWS_AS(cpu::Device({.threads = 1000000}), Error);
 }
 
 TEST_CASE("the pool rethrows the first exception and stays usable") {

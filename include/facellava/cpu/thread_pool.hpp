@@ -1,10 +1,12 @@
 // A pool of threads that share numbered tasks. Tasks write disjoint outputs, so results do not depend on the count.
 #pragma once
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <exception>
 #include <functional>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -14,21 +16,22 @@ namespace facellava::cpu {
 
 class ThreadPool {
  public:
-  // threads: how many work, the caller among them; 0: one a hardware thread.
+  // threads: how many work, the caller among them; 0: one a hardware thread. Errors: kArgument, kDevice (the system has
+  // no thread left).
   explicit ThreadPool(int threads) {
-    if (threads < 0) throw Error(ErrorKind::kArgument, "threads: expected 0 or more, found " + std::to_string(threads));
-    const int n = threads > 0 ? threads : std::max(1, int(std::thread::hardware_concurrency()));
-    for (int i = 1; i < n; ++i) workers_.emplace_back([this, i] { serve(i); });
-  }
-  ~ThreadPool() {
-    {
-      std::lock_guard lock(mutex_);
-      closing_ = true;
-      round_.fetch_add(1);
+    if (threads < 0 || threads > kMost)
+      throw Error(ErrorKind::kArgument,
+                  "threads: expected 0 to " + std::to_string(kMost) + ", found " + std::to_string(threads));
+    const int n = threads > 0 ? threads : std::clamp(int(std::thread::hardware_concurrency()), 1, kMost);
+    try {
+      for (int i = 1; i < n; ++i) workers_.emplace_back([this, i] { serve(i); });
+    } catch (const std::system_error& e) {
+      close();
+      throw Error(ErrorKind::kDevice, "the system gives no more than " + std::to_string(workers_.size() + 1) + " of " +
+                                          std::to_string(n) + " threads: " + e.what());
     }
-    wake_.notify_all();
-    for (auto& w : workers_) w.join();
   }
+  ~ThreadPool() { close(); }
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
@@ -63,6 +66,17 @@ class ThreadPool {
  private:
   static constexpr int kSpins = 4096;  // about 20 µs: the gap between two ops of a small model
 
+  static constexpr int kMost = 1024;
+
+  void close() {
+    {
+      std::lock_guard lock(mutex_);
+      closing_ = true;
+      round_.fetch_add(1);
+    }
+    wake_.notify_all();
+    for (auto& w : workers_) w.join();
+  }
   void work(int thread) {
     try {
       for (Index i; (i = next_.fetch_add(1)) < count_;) call_(task_, i, thread);
