@@ -3,8 +3,8 @@
 #include <functional>
 #include <stop_token>
 
+#include "facellava/run/any_session.hpp"
 #include "facellava/run/sampler.hpp"
-#include "facellava/run/session.hpp"
 
 namespace facellava::run {
 

@@ -1,69 +1,18 @@
 // A session: sequences of one model on one device. Pictures are encoded and prefilled once, forked and asked many
 // questions. Rows of all sequences of a call go through the model together; results do not depend on who else is there.
-// AnySession is the interface that does not name a configuration; Session<M, Device, P> does the work.
+// AnySession (any_session.hpp) is the interface; Session<M, Device, P> does the work for one compiled model.
 #pragma once
 #include <algorithm>
-#include <bit>
-#include <cmath>
 #include <map>
 #include <span>
 #include <vector>
 
 #include "facellava/models/face_llava.hpp"
+#include "facellava/run/any_session.hpp"
+#include "facellava/run/finite.hpp"
 #include "facellava/run/kv_allocator.hpp"
-#include "facellava/run/request.hpp"
 
 namespace facellava::run {
-
-using SequenceId = int;
-
-struct SessionOptions {
-  Index kv_rows = 0;       // rows of keys and values: all tokens, visual ones too, that may live at one time
-  Index positions = 4096;  // the longest sequence: the model's context
-  Index chunk = 512;       // rows that go through the decoder at a time; changes memory, not results
-  Index frames = 8;        // frames that go through a tower at a time; likewise
-};
-
-// Tokens that a picture or video becomes.
-constexpr Index visual_rows(const FaceLlavaConfig& c, const MediumInput& m) {
-  const TowerConfig& t = m.kind == text::Medium::kImage ? c.image : c.video;
-  return Index(t.block.frames) * t.features();
-}
-// Rows of the KV cache that a request takes before its answer.
-constexpr Index rows_of(const FaceLlavaConfig& c, const Request& r) {
-  Index rows = 0;
-  for (int id : r.ids) rows += id != text::kMediaSlot;
-  for (const MediumInput& m : r.media) rows += visual_rows(c, m);
-  return rows;
-}
-
-// Whether the weights of FRLP and FRGCA are there: published checkpoints come without.
-enum class LandmarkModules { kMissing, kLoaded };
-struct LoadedParts {
-  LandmarkModules landmarks = LandmarkModules::kLoaded;
-  bool image_tower = true, video_tower = true;
-};
-
-class AnySession {
- public:
-  virtual ~AnySession() = default;
-  virtual int vocabulary() const = 0;
-
-  // Starts one sequence a request, each with room for `reserve` more tokens, and leaves the logits of its last row in
-  // logits(). A batch has landmarks for all its media or for none. Errors leave the session as it was.
-  virtual std::vector<SequenceId> prefill(std::span<const Request>, int reserve, Observer* = nullptr) = 0;
-  // A sequence that shares everything so far and goes its own way.
-  virtual SequenceId fork(SequenceId) = 0;
-  virtual void erase(SequenceId) = 0;
-  virtual int length(SequenceId) const = 0;
-  // Appends tokens to each sequence, at least one; logits() has a row for each, in this order: of its last token.
-  virtual void append(std::span<const SequenceId>, std::span<const std::vector<int>> tokens) = 0;
-  virtual View<const float, Host, kDyn, kDyn> logits() const = 0;
-  // Log-probability of each continuation's tokens after the prefix, all in one batch. The prefix stays as it is.
-  // first: the logits that prefill or append left for the prefix.
-  virtual std::vector<std::vector<float>> log_probs(SequenceId prefix, View<const float, Host, kDyn> first,
-                                                    std::span<const std::vector<int>> continuations) = 0;
-};
 
 template <class M, class Device, class P = Stored<Host>>
 class Session final : public AnySession {
@@ -410,41 +359,13 @@ class Session final : public AnySession {
     return View<const T, Host, kDyn>(v.data(), Index(v.size()));
   }
 
-  // ---- numbers that are none
-
   // k: after how many layers.
   void check_finite(auto x, const char* part, int k) const {
-    constexpr std::uint32_t kInfinity = 0x7f800000u;
-    for (Index r = 0; r < x.rows(); ++r) {
-      std::uint32_t top = 0;
-      for (Index c = 0; c < x.size(1); ++c)
-        top = std::max(top, std::bit_cast<std::uint32_t>(float(x(r, c))) & 0x7fffffffu);
-      if (top < kInfinity) continue;
-      throw Error(ErrorKind::kNonFinite, std::string("a value that is not finite: ") + part + ", after " +
-                                             std::to_string(k) + " layers, row " + std::to_string(r) + culprit());
-    }
-  }
-  // The first weight that is not finite: a walk over all of them, only when something went wrong.
-  std::string culprit() const {
-    std::string found;
-    M::visit(
-        [&](const std::string& name, const auto& leaf) {
-          if (found.empty() && leaf.data && !finite(leaf)) found = "; the weight " + name + " is not finite";
-        },
-        "", params_);
-    return found;
-  }
-  template <class L>
-  static bool finite(const L& leaf) {
-    for (Index r = 0; r < leaf.size(0); ++r) {
-      if constexpr (L::kRank == 1) {
-        if (!std::isfinite(leaf(r))) return false;
-      } else {
-        for (Index c = 0; c < leaf.size(1); ++c)
-          if (!std::isfinite(leaf(r, c))) return false;
-      }
-    }
-    return true;
+    const Index row = first_row_not_finite(x);
+    if (row < 0) return;
+    throw Error(ErrorKind::kNonFinite, std::string("a value that is not finite: ") + part + ", after " +
+                                           std::to_string(k) + " layers, row " + std::to_string(row) +
+                                           culprit<M>(params_));
   }
 
   Device dev_;
