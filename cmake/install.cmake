@@ -12,5 +12,5 @@ configure_package_config_file(cmake/facellava-config.cmake.in "${PROJECT_BINARY_
                               INSTALL_DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/facellava)
 write_basic_package_version_file("${PROJECT_BINARY_DIR}/facellava-config-version.cmake" COMPATIBILITY SameMinorVersion
                                  ARCH_INDEPENDENT)
-install(FILES "${PROJECT_BINARY_DIR}/facellava-config.cmake" "${PROJECT_BINARY_DIR}/facellava-config-version.cmake"
+install(FILES cmake/facellava_cuda.cmake "${PROJECT_BINARY_DIR}/facellava-config.cmake" "${PROJECT_BINARY_DIR}/facellava-config-version.cmake"
         DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/facellava)

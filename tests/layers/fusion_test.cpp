@@ -60,8 +60,8 @@ void check_fusion(const std::string& name, Grid grid, Index frames) {
     CHECK(golden_error(r, g.floats("mid.landmark_tokens")) < 1e-5);
     F::forward(dev, y, fc, x, r, z, grid, fusion);
     if (g.has("mid.mask")) CHECK(golden_error(fc.attention.bias, g.floats("mid.mask")) < 1e-5);
-    CHECK(golden_error(fc.c, g.floats("mid.cross_attn_ln_out")) < 1e-5);
-    CHECK(golden_error(fc.b, g.floats("mid.linear_proj_out")) < 1e-5);
+    CHECK(golden_error(fc.branch.c, g.floats("mid.cross_attn_ln_out")) < 1e-5);
+    CHECK(golden_error(fc.branch.b, g.floats("mid.linear_proj_out")) < 1e-5);
     CHECK(golden_error(y, g.floats("out.frgca")) < 1e-5);
 
     const auto probs = g.floats("mid.attn_probs");  // of the first frame: [heads, tokens, 9]

@@ -9,6 +9,7 @@
 
 #include "facellava/io/mapped_file.hpp"
 #include "facellava/run/generate.hpp"
+#include "facellava/run/session.hpp"
 #include "support/devices.hpp"
 
 using namespace facellava;

@@ -76,7 +76,7 @@ struct View {
 template <class T, class S, Index D0, Index... D>
 constexpr auto rows(View<T, S, D0, D...> v, Index first, Index n) {
   if (first < 0 || n < 0 || first > v.rows() - n)
-    throw Error(ErrorKind::kShape, "rows " + std::to_string(first) + " to " + std::to_string(first + n) + " of " +
+    throw Error(ErrorKind::kShape, std::to_string(n) + " rows from row " + std::to_string(first) + " on of a view of " +
                                        std::to_string(v.rows()));
   View<T, S, kDyn, D...> o;
   o.data = v.row(first);

@@ -59,48 +59,35 @@ struct RegionAttention {
   }
 };
 
+// The branch of both released fusions: y = x + scale (W LN(h) + b).
 template <FusionConfig C>
-struct SimpleFusion {
-  using Attention = RegionAttention<C>;
+struct Branch {
   using Norm = LayerNorm<NormConfig{C.dim, C.eps}>;
   using Proj = Linear<LinearConfig{C.dim, C.dim}>;
 
   template <class P>
   struct Params {
-    Matrix<P, 3 * C.dim, C.dim> in_proj_weight;  // q, k, v
-    Vector<P, 3 * C.dim> in_proj_bias;
-    typename Proj::template Params<P> out_proj, linear_proj;
+    typename Proj::template Params<P> linear_proj;
     typename Norm::template Params<P> cross_ln, ln;  // ln: in the checkpoint, never used by the released code
   };
   template <class A>
   struct Cache {
-    typename Attention::template Cache<A> attention;
     typename Norm::template Cache<A> norm;
     Tensor<A, kDyn, C.dim> h, c, b;
   };
   static void visit(auto&& f, std::string_view at, auto&... p) {
-    f(join(at, "cross_attn.attn.in_proj_weight"), p.in_proj_weight...);
-    f(join(at, "cross_attn.attn.in_proj_bias"), p.in_proj_bias...);
-    Proj::visit(f, join(at, "cross_attn.attn.out_proj"), p.out_proj...);
     Norm::visit(f, join(at, "cross_attn.ln"), p.cross_ln...);
     Proj::visit(f, join(at, "linear_proj"), p.linear_proj...);
     Norm::visit(f, join(at, "ln"), p.ln...);
   }
-  static void carve(auto& arena, auto& c, Index rows, Index frames) {
-    Attention::carve(arena, c.attention, rows, frames);
+  static void carve(auto& arena, auto& c, Index rows) {
     Norm::carve(arena, c.norm, rows);
     arena.take(c.h, rows);
     arena.take(c.c, rows);
     arena.take(c.b, rows);
   }
-  static void forward(auto& dev, auto y, auto& c, auto x, auto r, auto /*points*/, Grid, const auto& p) {
-    constexpr Index d = C.dim;
-    auto& a = c.attention;
-    linear(dev, a.q, x, rows<0, d>(p.in_proj_weight), rows<0, d>(p.in_proj_bias), None{});
-    linear(dev, a.k, r, rows<d, d>(p.in_proj_weight), rows<d, d>(p.in_proj_bias), None{});
-    linear(dev, a.v, r, rows<2 * d, d>(p.in_proj_weight), rows<2 * d, d>(p.in_proj_bias), None{});
-    Attention::attend(dev, a, None{});
-    Proj::forward(dev, c.h, a.o, p.out_proj, x);
+  // From c.h.
+  static void forward(auto& dev, auto y, auto& c, auto x, const auto& p) {
     Norm::forward(dev, c.c, c.norm, c.h, p.cross_ln);
     Proj::forward(dev, c.b, c.c, p.linear_proj);
     copy(dev, y, x);
@@ -109,36 +96,70 @@ struct SimpleFusion {
 };
 
 template <FusionConfig C>
-struct MaskedFusion {
+struct SimpleFusion {
   using Attention = RegionAttention<C>;
-  using Norm = LayerNorm<NormConfig{C.dim, C.eps}>;
+  using Branch = facellava::Branch<C>;
   using Proj = Linear<LinearConfig{C.dim, C.dim}>;
 
   template <class P>
   struct Params {
-    typename Proj::template Params<P> q_proj, k_proj, v_proj, linear_proj;
-    typename Norm::template Params<P> cross_ln, ln;  // ln: in the checkpoint, never used by the released code
+    Matrix<P, 3 * C.dim, C.dim> in_proj_weight;  // q, k, v
+    Vector<P, 3 * C.dim> in_proj_bias;
+    typename Proj::template Params<P> out_proj;
+    typename Branch::template Params<P> branch;
   };
   template <class A>
   struct Cache {
     typename Attention::template Cache<A> attention;
-    typename Norm::template Cache<A> norm;
-    Tensor<A, kDyn, C.dim> h, c, b;
+    typename Branch::template Cache<A> branch;
+  };
+  static void visit(auto&& f, std::string_view at, auto&... p) {
+    f(join(at, "cross_attn.attn.in_proj_weight"), p.in_proj_weight...);
+    f(join(at, "cross_attn.attn.in_proj_bias"), p.in_proj_bias...);
+    Proj::visit(f, join(at, "cross_attn.attn.out_proj"), p.out_proj...);
+    Branch::visit(f, at, p.branch...);
+  }
+  static void carve(auto& arena, auto& c, Index rows, Index frames) {
+    Attention::carve(arena, c.attention, rows, frames);
+    Branch::carve(arena, c.branch, rows);
+  }
+  static void forward(auto& dev, auto y, auto& c, auto x, auto r, auto /*points*/, Grid, const auto& p) {
+    constexpr Index d = C.dim;
+    auto& a = c.attention;
+    linear(dev, a.q, x, rows<0, d>(p.in_proj_weight), rows<0, d>(p.in_proj_bias), None{});
+    linear(dev, a.k, r, rows<d, d>(p.in_proj_weight), rows<d, d>(p.in_proj_bias), None{});
+    linear(dev, a.v, r, rows<2 * d, d>(p.in_proj_weight), rows<2 * d, d>(p.in_proj_bias), None{});
+    Attention::attend(dev, a, None{});
+    Proj::forward(dev, c.branch.h, a.o, p.out_proj, x);
+    Branch::forward(dev, y, c.branch, x, p.branch);
+  }
+};
+
+template <FusionConfig C>
+struct MaskedFusion {
+  using Attention = RegionAttention<C>;
+  using Branch = facellava::Branch<C>;
+  using Proj = Linear<LinearConfig{C.dim, C.dim}>;
+
+  template <class P>
+  struct Params {
+    typename Proj::template Params<P> q_proj, k_proj, v_proj;
+    typename Branch::template Params<P> branch;
+  };
+  template <class A>
+  struct Cache {
+    typename Attention::template Cache<A> attention;
+    typename Branch::template Cache<A> branch;
   };
   static void visit(auto&& f, std::string_view at, auto&... p) {
     Proj::visit(f, join(at, "cross_attn.q_proj"), p.q_proj...);
     Proj::visit(f, join(at, "cross_attn.k_proj"), p.k_proj...);
     Proj::visit(f, join(at, "cross_attn.v_proj"), p.v_proj...);
-    Norm::visit(f, join(at, "cross_attn.ln"), p.cross_ln...);
-    Proj::visit(f, join(at, "linear_proj"), p.linear_proj...);
-    Norm::visit(f, join(at, "ln"), p.ln...);
+    Branch::visit(f, at, p.branch...);
   }
   static void carve(auto& arena, auto& c, Index rows, Index frames) {
     Attention::carve(arena, c.attention, rows, frames);
-    Norm::carve(arena, c.norm, rows);
-    arena.take(c.h, rows);
-    arena.take(c.c, rows);
-    arena.take(c.b, rows);
+    Branch::carve(arena, c.branch, rows);
   }
   static void forward(auto& dev, auto y, auto& c, auto x, auto r, auto points, Grid grid, const auto& p) {
     constexpr RegionBias kind = C.policy == Policy::kReference ? RegionBias::kSoftmaxTransposed : RegionBias::kSoftmax;
@@ -148,12 +169,9 @@ struct MaskedFusion {
     Proj::forward(dev, a.v, r, p.v_proj);
     region_bias(dev, a.bias, points, None{}, 1.f, kind, grid.token, grid.side);
     Attention::attend(dev, a, a.bias);
-    copy(dev, c.h, x);
-    axpy(dev, c.h, a.o, 1.f);
-    Norm::forward(dev, c.c, c.norm, c.h, p.cross_ln);
-    Proj::forward(dev, c.b, c.c, p.linear_proj);
-    copy(dev, y, x);
-    axpy(dev, y, c.b, C.branch_scale);
+    copy(dev, c.branch.h, x);
+    axpy(dev, c.branch.h, a.o, 1.f);
+    Branch::forward(dev, y, c.branch, x, p.branch);
   }
 };
 
