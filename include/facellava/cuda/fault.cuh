@@ -1,0 +1,22 @@
+// Faults: what a kernel finds wrong with indices in device memory. The first one stands in a word of the device until
+// synchronize() reports it. A kernel that finds one writes nothing else and reads nothing out of range.
+#pragma once
+#include <cuda_runtime.h>
+
+namespace facellava::cuda {
+
+enum class Fault : int { kNone, kQueryRow, kKeyRange, kKeyRow };
+
+inline const char* fault_text(Fault f) {
+  switch (f) {
+    case Fault::kNone: return "no fault";
+    case Fault::kQueryRow: return "attention: a sequence names a query row outside q";
+    case Fault::kKeyRange: return "attention: a sequence names ranges outside the list of ranges";
+    case Fault::kKeyRow: return "attention: a range names a row outside k and v";
+  }
+  return "an unknown fault";
+}
+
+__device__ inline void report_fault(int* word, Fault f) { atomicCAS(word, int(Fault::kNone), int(f)); }
+
+}  // namespace facellava::cuda
