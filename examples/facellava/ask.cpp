@@ -1,6 +1,7 @@
 // facellava ask: questions about pictures, answered in words.
 #include <chrono>
 #include <csignal>
+#include <filesystem>
 #include <iostream>
 
 #include "dump.hpp"
@@ -48,7 +49,15 @@ struct Options {
   bool json = false;
 };
 
+// What can be known of --dump before the work that it is to hold.
+void check_dump(const std::filesystem::path& file) {
+  const auto folder = std::filesystem::absolute(file).parent_path();
+  if (!std::filesystem::is_directory(folder) || std::filesystem::is_directory(file))
+    throw Error(ErrorKind::kFile, "--dump: expected a file in a folder that exists, found " + file.string());
+}
+
 void answer(Options o) {
+  if (!o.dump.empty()) check_dump(o.dump);
   const Loaded loaded = load(o.model);
   Watch watch(!o.dump.empty());
   watch.milliseconds["load"] = loaded.milliseconds;
@@ -125,7 +134,9 @@ void add_ask(CLI::App& app) {
   o->model.add_to(*command);
   o->generation.add_to(*command);
   o->question.add_to(*command, o->landmarks);
-  command->add_option("--requests", o->requests, "JSON array of requests, run as one batch");
+  auto* requests = command->add_option("--requests", o->requests, "JSON array of requests, run as one batch");
+  for (const char* alone : {"--image", "--video", "--landmarks", "--question", "--prompt", "--template"})
+    requests->excludes(command->get_option(alone));
   command->add_option("--dump", o->dump, "Write every intermediate tensor to this safetensors file");
   command->add_flag("--json", o->json, "Print JSON: answer, ids, device, precision, milliseconds per stage");
   command->callback([o] { answer(*o); });

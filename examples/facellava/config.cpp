@@ -60,20 +60,21 @@ std::string fusion(const FusionConfig& f) {
   return s.str();
 }
 
-// A name that C++ and a command line take: letters, digits, underscores.
-std::string identifier(std::string name) {
+// A name that a command line takes: letters, digits, underscores.
+std::string plain(std::string name) {
   for (char& c : name)
     if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
   return name.empty() || std::isdigit(static_cast<unsigned char>(name[0])) ? "model_" + name : name;
 }
 
+// The constant has a prefix: a folder may be called `new` or `kTiny`.
 std::string header(const FaceLlavaConfig& c, const std::string& name) {
   return "// Printed by `facellava config`. Build the tool for it with -DFACELLAVA_EXTRA_CONFIGS=<this file>.\n"
          "#pragma once\n#include \"facellava/models/configs.hpp\"\n\nnamespace facellava::configs {\n\n"
-         "inline constexpr FaceLlavaConfig " +
+         "inline constexpr FaceLlavaConfig extra_" +
          name + "{\n" + tower(c.image, "image") + tower(c.video, "video") + llama(c.llama) +
          (c.landmarks == Landmarks::kRegions ? fusion(c.fusion) : "") + "};\n\n" +
-         "inline constexpr NamedConfig kExtra[] = {{\"" + name + "\", " + name +
+         "inline constexpr NamedConfig kExtra[] = {{\"" + name + "\", extra_" + name +
          "}};\n\n}  // namespace facellava::configs\n";
 }
 
@@ -89,7 +90,8 @@ void add_config(CLI::App& app) {
   command->add_option("--from", o->folder.path, "Model folder")->required();
   command->add_option("--image-tower", o->folder.image_tower, "LanguageBind image folder");
   command->add_option("--video-tower", o->folder.video_tower, "LanguageBind video folder");
-  command->add_option("--tower-heads", o->folder.tower_heads, "Attention heads of the towers: no shape tells them");
+  command->add_option("--tower-heads", o->folder.tower_heads, "Attention heads of the towers: no shape tells them")
+      ->check(CLI::PositiveNumber);
   command->add_option("--name", o->name, "Name of the configuration; default: the folder's");
   command->callback([o] {
     const run::ModelFolder folder(o->folder);
@@ -101,7 +103,7 @@ void add_config(CLI::App& app) {
                                               " stands in no file: give --tower-heads (ViT-L/14 has 16)");
     const auto path = std::filesystem::absolute(o->folder.path).lexically_normal();
     const auto leaf = path.filename().empty() ? path.parent_path().filename() : path.filename();
-    std::cout << header(c, identifier(o->name.empty() ? leaf.string() : o->name));
+    std::cout << header(c, plain(o->name.empty() ? leaf.string() : o->name));
   });
 }
 

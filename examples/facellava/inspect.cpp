@@ -19,7 +19,8 @@ void add_inspect(CLI::App& app) {
   command->add_option("--config", o->config, "Compiled configuration to compare with; default: the folder's geometry");
   command->add_option("--image-tower", o->folder.image_tower, "LanguageBind image folder");
   command->add_option("--video-tower", o->folder.video_tower, "LanguageBind video folder");
-  command->add_option("--tower-heads", o->folder.tower_heads, "Attention heads of the towers");
+  command->add_option("--tower-heads", o->folder.tower_heads, "Attention heads of the towers")
+      ->check(CLI::PositiveNumber);
   command->add_flag("--tensors", o->tensors, "List every tensor with type, shape and file");
   command->add_flag("--json", o->json, "Print JSON");
   command->callback([o] {
@@ -34,7 +35,7 @@ void add_inspect(CLI::App& app) {
         std::cout << name << "  " << io::dtype_name(t.dtype) << " " << io::shape_text(t.shape) << "  "
                   << folder.model()->file_of(name) << "\n";
     }
-    const Entry entry = find_entry(o->config, folder);
+    const Entry entry = o->config.empty() ? find_entry("", folder) : named_entry(o->config);
     const io::Report report = entry.inspect(folder);
     if (o->json) {
       nlohmann::json misshaped = nlohmann::json::array();

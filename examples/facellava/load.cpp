@@ -13,7 +13,8 @@ void ModelOptions::add_to(CLI::App& app) {
   app.add_option("--config", config, "Compiled configuration by name; default: the one with the folder's geometry");
   app.add_option("--image-tower", image_tower, "LanguageBind image folder, if the model folder lacks the tower");
   app.add_option("--video-tower", video_tower, "LanguageBind video folder, likewise");
-  app.add_option("--tower-heads", tower_heads, "Attention heads of the towers, where no file says them");
+  app.add_option("--tower-heads", tower_heads, "Attention heads of the towers, where no file says them")
+      ->check(CLI::PositiveNumber);
   app.add_option("--missing", missing, "What the checkpoint may lack: landmarks, towers")->delimiter(',');
   app.add_option("--threads", threads, "Threads; 0: one a hardware thread")->capture_default_str();
   app.add_option("--isa", isa, "Instruction set: auto, portable, avx2, avx512, avx512bf16")->capture_default_str();
@@ -24,7 +25,9 @@ void ModelOptions::add_to(CLI::App& app) {
 }
 
 void GenerationOptions::add_to(CLI::App& app) {
-  app.add_option("--max-new-tokens", max_new_tokens, "Longest answer")->capture_default_str();
+  app.add_option("--max-new-tokens", max_new_tokens, "Longest answer; 0: none, for a dump alone")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   app.add_option("--temperature", temperature, "0: greedy")->capture_default_str();
   app.add_option("--top-k", top_k, "Draw from the k most probable tokens; 0: all")->capture_default_str();
   app.add_option("--top-p", top_p, "Draw from the most probable tokens of this mass")->capture_default_str();
@@ -40,21 +43,30 @@ std::vector<Entry> all_entries() {
   return all;
 }
 
+std::string all_names() {
+  std::string names;
+  for (const Entry& e : all_entries()) names.append(names.empty() ? "" : ", ").append(e.name);
+  return names;
+}
+
 }  // namespace
 
+Entry named_entry(const std::string& name) {
+  for (const Entry& e : all_entries())
+    if (name == e.name) return e;
+  throw Error(ErrorKind::kArgument, "--config: expected one of " + all_names() + ", found " + name);
+}
+
 Entry find_entry(const std::string& name, const facellava::run::ModelFolder& folder) {
-  std::string names;
-  for (const Entry& e : all_entries()) {
-    names.append(names.empty() ? "" : ", ").append(e.name);
-    if (!name.empty() && name != e.name) continue;
+  if (!name.empty()) {
+    const Entry e = named_entry(name);
     if (facellava::run::runs(e.config, folder.geometry())) return e;
-    if (!name.empty())
-      throw Error(ErrorKind::kArgument,
-                  "the configuration " + name + " does not have the geometry of " + folder.path());
+    throw Error(ErrorKind::kArgument, "the configuration " + name + " does not have the geometry of " + folder.path());
   }
-  if (!name.empty()) throw Error(ErrorKind::kArgument, "--config: expected one of " + names + ", found " + name);
+  for (const Entry& e : all_entries())
+    if (facellava::run::runs(e.config, folder.geometry())) return e;
   throw Error(ErrorKind::kArgument,
-              "the geometry of " + folder.path() + " is not compiled into this tool (it has: " + names +
+              "the geometry of " + folder.path() + " is not compiled into this tool (it has: " + all_names() +
                   "). Print it with `facellava config --from " + folder.path() +
                   " > my_model.hpp` and build with `cmake -DFACELLAVA_EXTRA_CONFIGS=my_model.hpp`");
 }

@@ -39,6 +39,8 @@ constexpr Entry entry(const char* name) {
   return {name, C, open_model<C>, facellava::run::inspect<facellava::FaceLlava<C>>};
 }
 
+Entry named_entry(const std::string& name);
+
 // The configuration of that name, or the first with the folder's geometry. Error kArgument, which says what to do.
 Entry find_entry(const std::string& name, const facellava::run::ModelFolder&);
 

@@ -24,8 +24,10 @@ void Question::add_to(CLI::App& app, std::vector<std::string>& landmarks_option)
 }
 
 void Question::take_landmarks(const std::vector<std::string>& given) {
-  without_landmarks = given.size() == 1 && given[0] == "none";
-  if (!without_landmarks) landmarks.assign(given.begin(), given.end());
+  const auto none = std::count(given.begin(), given.end(), "none");
+  without_landmarks = none > 0 && none == std::ptrdiff_t(given.size());
+  if (without_landmarks) return;
+  for (const std::string& file : given) landmarks.push_back(file == "none" ? std::nullopt : std::optional(file));
 }
 
 namespace {
@@ -60,6 +62,10 @@ run::MediumInput read_picture(const std::string& path, const TowerConfig& tower,
   return m;
 }
 
+void check_side(Index expected, std::span<const Index> found, const std::string& where) {
+  for (Index side : found) check_equal(expected, side, where + ": pixels of a side");
+}
+
 // [frames, 3, side, side] from a tensor of an image [3, H, W], of a video [3, frames, H, W], or of uint8 frames
 // [frames, H, W, 3].
 run::MediumInput read_tensor(const std::string& file, const std::string& name, const FaceLlavaConfig& c, Size& size) {
@@ -67,11 +73,15 @@ run::MediumInput read_tensor(const std::string& file, const std::string& name, c
   const io::TensorEntry& t = tensors.at(name);
   auto shape = t.shape;
   if (shape.size() > 3 && shape[0] == 1) shape.erase(shape.begin());  // a batch of one
+  const std::string where = file + ", tensor " + name;
+  if (shape.size() == 4 && c.video.layers == 0)
+    throw Error(ErrorKind::kArgument, where + ": the model has no tower for videos");
   run::MediumInput m;
   if (shape.size() == 4 && shape[3] == 3 && t.dtype == io::DType::kU8) {
     m.kind = text::Medium::kVideo;
+    check_equal(c.video.block.frames, shape[0], where + ": frames");
+    if (t.bytes.empty()) throw Error(ErrorKind::kShape, where + ": the frames have no pixels");
     size = {int(shape[2]), int(shape[1])};
-    check_equal(c.video.block.frames, shape[0], file + ", tensor " + name + ": frames");
     media::Preprocess p;
     p.side = c.video.side;
     const Index plane = Index(3) * p.side * p.side;
@@ -85,9 +95,11 @@ run::MediumInput read_tensor(const std::string& file, const std::string& name, c
     return m;
   }
   if ((shape.size() != 3 && shape.size() != 4) || shape[0] != 3)
-    throw Error(ErrorKind::kShape, file + ", tensor " + name +
-                                       ": expected [3, H, W], [3, frames, H, W] or uint8 [frames, H, W, 3], found " +
-                                       io::shape_text(t.shape));
+    throw Error(
+        ErrorKind::kShape,
+        where + ": expected [3, H, W], [3, frames, H, W] or uint8 [frames, H, W, 3], found " + io::shape_text(t.shape));
+  if (shape.size() == 4) check_equal(c.video.block.frames, shape[1], where + ": frames");
+  check_side(shape.size() == 3 ? c.image.side : c.video.side, std::span(shape).last(2), where);
   const std::vector<float> values = io::to_floats(t);
   size = {int(shape.back()), int(shape[shape.size() - 2])};
   if (shape.size() == 3) {
@@ -123,7 +135,8 @@ std::vector<Question> read_requests(const std::string& file) {
   const auto json = io::read_json(file);
   const auto folder = std::filesystem::path(file).parent_path();
   if (!json.is_array() || json.empty())
-    throw Error(ErrorKind::kFormat, file + ": expected an array of requests, found " + std::string(json.type_name()));
+    throw Error(ErrorKind::kFormat, file + ": expected an array of requests, found " +
+                                        (json.is_array() ? "an empty one" : json.type_name()));
   std::vector<Question> out;
   for (const auto& r : json) {
     const std::string where = file + ", request " + std::to_string(out.size());
@@ -147,6 +160,9 @@ std::vector<Question> read_requests(const std::string& file) {
         throw Error(ErrorKind::kFormat, where + ": \"landmarks\": expected an array or \"none\"");
       q.without_landmarks = true;
     } else if (const auto list = io::optional<nlohmann::json>(r, "landmarks", where)) {
+      if (!list->is_array())
+        throw Error(ErrorKind::kFormat,
+                    where + ": \"landmarks\": expected an array or \"none\", found " + list->type_name());
       for (const auto& l : *list) {
         if (!l.is_string() && !l.is_null())
           throw Error(ErrorKind::kFormat,
@@ -181,7 +197,7 @@ Prepared prepare(const Question& q, const Loaded& model) {
   const auto given = std::count_if(q.landmarks.begin(), q.landmarks.end(), [](const auto& l) { return l.has_value(); });
   if (!q.landmarks.empty())
     check_equal(paths.size(), q.landmarks.size(), "landmarks for the pictures and videos", ErrorKind::kArgument);
-  if (!paths.empty() && given == 0 && q.landmarks.empty() && !q.without_landmarks &&
+  if (!paths.empty() && given == 0 && !q.without_landmarks &&
       model.model->landmark_modules() == run::LandmarkModules::kLoaded)
     throw Error(ErrorKind::kArgument,
                 "the model uses landmarks: give --landmarks FILE for each picture, or --landmarks none");
@@ -199,7 +215,12 @@ Prepared prepare(const Question& q, const Loaded& model) {
 
 std::vector<Prepared> prepare_all(std::span<const Question> questions, const Loaded& model) {
   std::vector<Prepared> out;
-  for (const Question& q : questions) out.push_back(prepare(q, model));
+  for (const Question& q : questions) try {
+      out.push_back(prepare(q, model));
+    } catch (const Error& e) {
+      if (questions.size() == 1) throw;
+      throw Error(e.kind(), "request " + std::to_string(out.size()) + ": " + e.what());
+    }
   return out;
 }
 

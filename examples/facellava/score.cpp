@@ -33,6 +33,7 @@ void add_score(CLI::App& app) {
                                 .positions = loaded.folder.settings().positions};
     for (const std::string& label : o->labels) {
       labels.push_back(loaded.tokenizer.encode(label, text::Bos::kNo));
+      if (labels.back().empty()) throw Error(ErrorKind::kArgument, "--labels: a label is empty");
       options.kv_rows += Index(labels.back().size());
     }
     const auto session = loaded.model->open(options);
@@ -48,7 +49,9 @@ void add_score(CLI::App& app) {
       if (!o->json) std::printf("%6.2f %%  %s\n", 100 * double(scores[i].probability), o->labels[i].c_str());
     }
     if (o->json)
-      std::cout << nlohmann::json{{"labels", out}, {"landmarks_used", prepared.landmarks_used}}.dump(1) << "\n";
+      std::cout << nlohmann::json{{"labels", out}, {"landmarks_used", prepared.landmarks_used}}.dump(
+                       1, ' ', false, nlohmann::json::error_handler_t::replace)
+                << "\n";
   });
 }
 

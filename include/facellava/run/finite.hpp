@@ -7,6 +7,7 @@
 #include <string>
 
 #include "facellava/core/weight.hpp"
+#include "facellava/io/naming.hpp"
 
 namespace facellava::run {
 
@@ -35,13 +36,15 @@ bool is_finite(const L& leaf) {
   return true;
 }
 
-// "; the weight NAME is not finite" for the first such weight of a model, or nothing.
+// "; the weight NAME is not finite (in a checkpoint: NAME)" for the first such weight of a model, or nothing.
 template <class M>
 std::string culprit(const auto& params) {
   std::string found;
   M::visit(
       [&](const std::string& name, const auto& leaf) {
-        if (found.empty() && leaf.data && !is_finite(leaf)) found = "; the weight " + name + " is not finite";
+        if (!found.empty() || !leaf.data || is_finite(leaf)) return;
+        found = "; the weight " + name + " is not finite";
+        if (const auto theirs = io::rename(io::kOfficial, name)) found += " (in a checkpoint: " + theirs->name + ")";
       },
       "", params);
   return found;

@@ -49,11 +49,16 @@ inline RopeConfig rope_of(const nlohmann::json& config, const std::string& file)
   return rope;
 }
 
-inline int positive(const nlohmann::json& config, const char* key, const std::string& file) {
-  const int n = io::require<int>(config, key, file);
-  if (n <= 0)
-    throw Error(ErrorKind::kFormat, file + ": \"" + key + "\": expected a positive number, found " + std::to_string(n));
+inline std::optional<int> optional_positive(const nlohmann::json& config, const char* key, const std::string& file) {
+  const auto n = io::optional<int>(config, key, file);
+  if (n && *n <= 0)
+    throw Error(ErrorKind::kFormat,
+                file + ": \"" + key + "\": expected a positive number, found " + std::to_string(*n));
   return n;
+}
+inline int positive(const nlohmann::json& config, const char* key, const std::string& file) {
+  io::require<int>(config, key, file);
+  return *optional_positive(config, key, file);
 }
 
 }  // namespace detail
@@ -69,8 +74,8 @@ inline LlamaConfig llama_geometry(const nlohmann::json& config, const std::strin
   c.block.dim = detail::positive(config, "hidden_size", file);
   c.block.ffn = detail::positive(config, "intermediate_size", file);
   c.block.heads = detail::positive(config, "num_attention_heads", file);
-  c.block.kv_heads = io::optional<int>(config, "num_key_value_heads", file).value_or(c.block.heads);
-  c.block.head_dim = io::optional<int>(config, "head_dim", file).value_or(c.block.dim / c.block.heads);
+  c.block.kv_heads = detail::optional_positive(config, "num_key_value_heads", file).value_or(c.block.heads);
+  c.block.head_dim = detail::optional_positive(config, "head_dim", file).value_or(c.block.dim / c.block.heads);
   c.block.eps = io::optional<float>(config, "rms_norm_eps", file).value_or(1e-6f);
   c.rope = detail::rope_of(config, file);
   if (io::optional<bool>(config, "tie_word_embeddings", file).value_or(false)) c.head = Head::kTied;
@@ -103,7 +108,12 @@ inline TowerConfig tower_geometry(const io::Checkpoint& c, const std::string& pr
                                         std::to_string(tokens));
   t.side = grid * t.patch;
   const auto layer = [](int i) { return "encoder.layers." + std::to_string(i) + "."; };
-  while (c.tensors().contains(prefix + layer(t.layers) + "mlp.fc1.weight")) ++t.layers;
+  // Any tensor shows that its layer is there: a missing one is to be reported as such.
+  const auto shows = [&](int i) {
+    const auto it = c.tensors().lower_bound(prefix + layer(i));
+    return it != c.tensors().end() && it->first.starts_with(prefix + layer(i));
+  };
+  while (shows(t.layers)) ++t.layers;
   t.block.ffn = int(shape(layer(0) + "mlp.fc1.weight", 2)[0]);
   if (c.tensors().contains(prefix + layer(0) + "temporal_embedding"))
     t.block.frames = int(shape(layer(0) + "temporal_embedding", 3)[1]);
@@ -130,7 +140,7 @@ inline void fusion_geometry(const nlohmann::json& config, const std::string& fil
   const auto own = io::optional<nlohmann::json>(config, "facellava", file);
   const auto fusion = own ? io::optional<nlohmann::json>(*own, "fusion", file) : std::nullopt;
   if (!fusion) return;
-  c.fusion.heads = io::optional<int>(*fusion, "heads", file).value_or(c.fusion.heads);
+  c.fusion.heads = detail::optional_positive(*fusion, "heads", file).value_or(c.fusion.heads);
   c.fusion.branch_scale = io::optional<float>(*fusion, "branch_scale", file).value_or(c.fusion.branch_scale);
   const std::string policy = io::optional<std::string>(*fusion, "policy", file).value_or("reference");
   if (policy == "paper")

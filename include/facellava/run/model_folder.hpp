@@ -29,6 +29,8 @@ struct Settings {
   int eos = 2;
 };
 
+inline constexpr int kMaxPositions = 1 << 24;  // beyond any context: a corrupt number would become memory
+
 class ModelFolder {
  public:
   explicit ModelFolder(const FolderOptions& o)
@@ -81,22 +83,24 @@ class ModelFolder {
       if (std::filesystem::exists(file)) {
         const auto json = io::read_json(file.string());
         const auto vision = io::optional<nlohmann::json>(json, "vision_config", file.string()).value_or(json);
-        t.block.heads = io::optional<int>(vision, "num_attention_heads", file.string()).value_or(0);
+        t.block.heads = detail::optional_positive(vision, "num_attention_heads", file.string()).value_or(0);
       }
     } else if (const auto own = io::optional<nlohmann::json>(config_, "facellava", file_)) {
-      t.block.heads = io::optional<int>(*own, "tower_heads", file_).value_or(0);
+      t.block.heads = detail::optional_positive(*own, "tower_heads", file_).value_or(0);
     }
   }
 
   void read_settings() {
-    settings_.positions = io::optional<int>(config_, "max_position_embeddings", file_).value_or(2048);
-    if (settings_.positions < 1)
-      throw Error(ErrorKind::kFormat, file_ + ": \"max_position_embeddings\": expected a positive number");
+    settings_.positions = detail::optional_positive(config_, "max_position_embeddings", file_).value_or(2048);
+    check_at_most(kMaxPositions, settings_.positions, file_ + ": \"max_position_embeddings\"", ErrorKind::kFormat);
     settings_.eos = io::optional<int>(config_, "eos_token_id", file_).value_or(2);
     const auto own = io::optional<nlohmann::json>(config_, "facellava", file_);
     if (!own) return;
-    if (const auto name = io::optional<std::string>(*own, "prompt_template", file_))
-      settings_.prompt_template = text::template_from_name(*name);
+    if (const auto name = io::optional<std::string>(*own, "prompt_template", file_)) try {
+        settings_.prompt_template = text::template_from_name(*name);
+      } catch (const Error& e) {
+        throw Error(e.kind(), file_ + ": " + e.what());
+      }
     const std::string bos = io::optional<std::string>(*own, "bos", file_).value_or("start");
     if (bos != "start" && bos != "after_media")
       throw Error(ErrorKind::kFormat,

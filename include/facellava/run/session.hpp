@@ -25,7 +25,7 @@ class Session final : public AnySession {
       : dev_(device...), params_(params), loaded_(loaded), options_(o), free_(o.kv_rows) {
     memory_.carve([&](Arena& a) {
       Text::carve_slabs(a, slabs_, o.kv_rows);
-      a.take(table_, o.positions);
+      a.take(table_, std::min(o.positions, o.kv_rows));  // no sequence has more tokens than there are rows
     });
     Text::fill_table(table_);
   }
@@ -34,6 +34,9 @@ class Session final : public AnySession {
 
   std::vector<SequenceId> prefill(std::span<const Request> requests, int reserve, Observer* observer) override {
     check_requests(requests);
+    if (reserve < 0 || reserve > options_.positions)
+      throw Error(ErrorKind::kArgument, "prefill: expected room for 0 to " + std::to_string(options_.positions) +
+                                            " more tokens, found " + std::to_string(reserve));
     std::vector<Pending> pending;
     Index visual_count = 0;
     for (const Request& r : requests) {
