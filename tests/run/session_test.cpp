@@ -206,6 +206,20 @@ TEST_CASE("bad requests: what and where, and the session stays usable") {
   CHECK(session->length(id) == 2);
 }
 
+TEST_CASE("a sequence grows until the last row, and rows come back") {
+  const auto session = model().open(room(70));
+  const auto request = text_request({1, 2, 3});
+  for (int round = 0; round < 2; ++round) {
+    const auto id = session->prefill(std::span(&request, 1), 0);
+    const std::vector<int> token{4};
+    for (int i = 0; i < 67; ++i) session->append(id, std::span(&token, 1));
+    CHECK(session->length(id[0]) == 70);
+    CHECK_THROWS_WITH_AS(session->append(id, std::span(&token, 1)),
+                         "the KV cache has 0 free rows (at most 0 together), asked for 1", Error);
+    session->erase(id[0]);
+  }
+}
+
 TEST_CASE("a model without landmark modules refuses landmarks") {
   FaceLlava<configs::kTiny>::Params<Stored<Host>> params;
   run::Session<FaceLlava<configs::kTiny>, cpu::Device> own(params, {.landmarks = run::LandmarkModules::kMissing},

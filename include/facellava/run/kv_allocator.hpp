@@ -13,26 +13,28 @@ class KvAllocator {
  public:
   explicit KvAllocator(Index rows) : free_{{0, int(rows)}} {}
 
-  // An interval of `rows` rows, free again when its last owner is gone. The allocator must outlive it.
-  std::shared_ptr<const KvRange> take(Index rows) {
-    for (auto it = free_.begin(); it != free_.end(); ++it) {
-      if (it->count < rows) continue;
-      auto got = std::shared_ptr<const KvRange>(new KvRange{it->first, int(rows)}, [this](const KvRange* r) {
-        give_back(*r);
-        delete r;
-      });
-      it->first += int(rows);
-      it->count -= int(rows);
-      if (it->count == 0) free_.erase(it);
-      return got;
+  // An interval of `wanted` rows, or of the most that are free together if that is at least `needed`; free again when
+  // its last owner is gone. The allocator must outlive it.
+  std::shared_ptr<const KvRange> take(int needed, int wanted) {
+    auto best = free_.end();
+    for (auto it = free_.begin(); it != free_.end() && (best == free_.end() || best->count < wanted); ++it)
+      if (best == free_.end() || it->count > best->count) best = it;
+    if (best == free_.end() || best->count < needed) {
+      Index all = 0;
+      for (const KvRange& r : free_) all += r.count;
+      throw Error(ErrorKind::kCapacity, "the KV cache has " + std::to_string(all) + " free rows (at most " +
+                                            std::to_string(best == free_.end() ? 0 : best->count) +
+                                            " together), asked for " + std::to_string(needed));
     }
-    Index most = 0, all = 0;
-    for (const KvRange& r : free_) {
-      most = std::max<Index>(most, r.count);
-      all += r.count;
-    }
-    throw Error(ErrorKind::kCapacity, "the KV cache has " + std::to_string(all) + " free rows (at most " +
-                                          std::to_string(most) + " together), asked for " + std::to_string(rows));
+    const int rows = std::min(wanted, best->count);
+    auto got = std::shared_ptr<const KvRange>(new KvRange{best->first, rows}, [this](const KvRange* r) {
+      give_back(*r);
+      delete r;
+    });
+    best->first += rows;
+    best->count -= rows;
+    if (best->count == 0) free_.erase(best);
+    return got;
   }
 
  private:
@@ -57,11 +59,11 @@ class KvRows {
  public:
   int length() const { return length_; }
 
-  // Makes room for n more rows; a new interval, where one is needed, has at least `reserve` rows.
+  // Makes room for n more rows; a new interval, where one is needed, has `reserve` rows if so many are free.
   void grow(KvAllocator& from, int n, int reserve) {
     const int room = owned_ ? parts_.back().interval->count - parts_.back().used : 0;
     if (n <= room) return;
-    parts_.push_back({from.take(std::max(n, reserve)), 0});
+    parts_.push_back({from.take(n, std::max(n, reserve)), 0});
     owned_ = true;
   }
   // The slab row of the next token.
