@@ -20,7 +20,6 @@ struct Sequence {
 };
 
 enum class Mask { kFull, kCausal };
-enum class Write { kAssign, kAccumulate };
 enum class Rotate { kForward, kInverse };
 enum class Bias { kNone, kYes };
 enum class ClassToken { kNone, kFirst };

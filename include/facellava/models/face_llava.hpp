@@ -27,7 +27,6 @@ struct DefaultParts {
   using Fusion = facellava::Fusion<C>;
 };
 
-// Parts of what forward leaves behind, by the names that a dump uses.
 template <FaceLlavaConfig C, class Parts = DefaultParts>
 struct FaceLlava {
   static constexpr FaceLlavaConfig kConfig = C;
