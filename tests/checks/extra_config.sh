@@ -31,4 +31,3 @@ answers = json.load(open(sys.argv[1]))
 assert [a["landmarks_used"] for a in answers] == [False, True], answers
 assert all(a["config"] == "other_model" and 1 <= len(a["generated_ids"]) <= 4 for a in answers), answers
 PY
-"$here/build/examples/facellava/facellava" diff "$here/dump.safetensors" "$here/dump.safetensors"

@@ -206,6 +206,11 @@ TEST_CASE("bad requests: what and where, and the session stays usable") {
   CHECK(session->length(id) == 2);
 }
 
+TEST_CASE("a KV cache of a size that makes no sense is refused before memory is asked for") {
+  CHECK_THROWS_AS(model().open(room(Index(1) << 40)), Error);
+  CHECK_THROWS_AS(model().open(room(-1)), Error);
+}
+
 TEST_CASE("a sequence grows until the last row, and rows come back") {
   const auto session = model().open(room(70));
   const auto request = text_request({1, 2, 3});

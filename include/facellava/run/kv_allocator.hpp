@@ -1,6 +1,7 @@
 // Hands out rows of the KV slab in intervals and takes them back. A fork shares its parent's intervals.
 #pragma once
 #include <algorithm>
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -11,7 +12,10 @@ namespace facellava::run {
 
 class KvAllocator {
  public:
-  explicit KvAllocator(Index rows) : free_{{0, int(rows)}} {}
+  explicit KvAllocator(Index rows) : free_{{0, int(rows)}} {
+    if (rows < 0) throw Error(ErrorKind::kArgument, "rows of the KV cache: found " + std::to_string(rows));
+    check_at_most(std::numeric_limits<int>::max(), rows, "rows of the KV cache");
+  }
 
   // An interval of `wanted` rows, or of the most that are free together if that is at least `needed`; free again when
   // its last owner is gone. The allocator must outlive it.
