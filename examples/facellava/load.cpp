@@ -85,8 +85,8 @@ Loaded load(const ModelOptions& o) {
   }
   facellava::cpu::Options device{.threads = o.threads, .isa = facellava::cpu::isa_from_name(o.isa)};
   if (o.precision == "bf16") {
-    device.precision = facellava::cpu::Precision::kBf16;
-    options.convert = facellava::io::Weights::Convert::kBf16;
+    device.precision = facellava::cpu::Precision::kNative;
+    options.convert = facellava::Format::kBf16;
   }
   const Entry entry = find_entry(o.config, folder);
   auto tokenizer = o.tokenizer.empty()

@@ -2,8 +2,10 @@
 // Tolerance: kEps = 2^-24 times the length of the longest sum, times a factor of a few for the random signs.
 #include <doctest/doctest.h>
 
+#include <list>
 #include <map>
 
+#include "facellava/core/quantise.hpp"
 #include "facellava/cpu/device.hpp"
 #include "facellava/ref/device.hpp"
 #include "support/random.hpp"
@@ -99,21 +101,111 @@ TEST_CASE("linear: bf16 and fp16 weights are read exactly; bf16 products round t
     linear(dev, y.matrix(), x.matrix(), stored(half, Format::kF16, n, k), None{}, None{});
     linear(ref, yd.matrix(), xd.matrix(), hd.matrix(), None{}, None{});
     CHECK(error(y, yd) < 4 * kEps * std::sqrt(double(k)));
-    cpu::Device fast({.threads = 2, .isa = dev.isa(), .precision = cpu::Precision::kBf16});
+    cpu::Device fast({.threads = 2, .isa = dev.isa(), .precision = cpu::Precision::kNative});
     linear(fast, y.matrix(), x.matrix(), stored(brain, Format::kBf16, n, k), None{}, None{});
     linear(ref, yd.matrix(), (dev.isa() == cpu::Isa::kAvx512Bf16 ? rd : xd).matrix(), bd.matrix(), None{}, None{});
     CHECK(error(y, yd) < 8 * kEps * std::sqrt(double(k)));
   });
 }
 
+namespace {
+
+// A random matrix in any format, and its values.
+struct Coded {
+  std::vector<std::byte> bytes;
+  Nf4Matrix nf4;
+  Nf4Scales scales;
+  StoredTensor<Host, kDyn, kDyn> matrix;
+  Random<double> values;
+
+  Coded(Format f, Index n, Index k, unsigned seed) : values(n, k, seed) {
+    const Random<float> w(n, k, seed);
+    if (f == Format::kNf4) {
+      nf4 = quantise_nf4(w.values.data(), n * k);
+      scales = nf4.scales();
+    } else {
+      bytes.resize(std::size_t(n * row_bytes(f, k)));
+      for (Index r = 0; r < n; ++r)
+        quantise_row(f, bytes.data() + r * row_bytes(f, k), &w.values[std::size_t(r * k)], k);
+    }
+    matrix = {f == Format::kNf4 ? nf4.packed.data() : bytes.data(), f, {n, k}, &scales};
+    for (Index r = 0; r < n; ++r)
+      for (Index c = 0; c < k; ++c) values.values[std::size_t(r * k + c)] = double(matrix(r, c));
+  }
+};
+// What native products of q8 and q4 make of an activation: int8 in blocks of 32.
+void round_to_blocks(Random<float>& x) {
+  for (Index r = 0; r < x.rows; ++r)
+    for (Index b = 0; b < x.width; b += 32) {
+      float* v = &x.values[std::size_t(r * x.stride + b)];
+      const Index n = std::min<Index>(32, x.width - b);
+      float top = 0;
+      for (Index i = 0; i < n; ++i) top = std::max(top, std::abs(v[i]));
+      for (Index i = 0; i < n; ++i) v[i] = std::nearbyint(v[i] * (127 / top)) * (top / 127);
+    }
+}
+
+}  // namespace
+
+TEST_CASE("linear: every format is multiplied exactly; native products round the activation only") {
+  ref::Device ref;
+  for (auto [m, n, k] : {std::array<Index, 3>{1, 5, 32}, {1, 67, 576}, {5, 51, 96}, {13, 27, 176}, {101, 49, 1120}})
+    for (Format f : kFormats) {
+      CAPTURE(m);
+      CAPTURE(k);
+      CAPTURE(format_name(f));
+      const Coded w(f, n, k, 2);
+      Random<float> x(m, k, 1, 5), y(m, n, 3), integers = x, brain = x;
+      round_to_blocks(integers);
+      for (float& v : brain.values) v = to_float(to_bf16(v));
+      auto values = w.values, yd = y.as<double>();
+      const auto against = [&](Random<float>& rounded) {
+        auto xd = rounded.as<double>();
+        linear(ref, yd.matrix(), xd.matrix(), values.matrix(), None{}, None{});
+        return error(y, yd);
+      };
+      at_every_isa([&](auto& dev) {
+        const double tolerance = 8 * kEps * std::sqrt(double(k));
+        linear(dev, y.matrix(), x.matrix(), w.matrix, None{}, None{});
+        CHECK(against(x) < tolerance);
+        cpu::Device fast({.threads = 2, .isa = dev.isa(), .precision = cpu::Precision::kNative});
+        linear(fast, y.matrix(), x.matrix(), w.matrix, None{}, None{});
+        const bool blocks = (f == Format::kQ8 || f == Format::kQ4) && dev.isa() >= cpu::Isa::kAvx2;
+        const bool halves = f == Format::kBf16 && dev.isa() == cpu::Isa::kAvx512Bf16;
+        CHECK(against(blocks ? integers : halves ? brain : x) < tolerance);
+      });
+    }
+}
+
+TEST_CASE("embed reads a row of every format") {
+  const Index n = 112;
+  const std::vector<int> ids{3, -1, 0, 6};
+  for (Format f : kFormats) {
+    CAPTURE(format_name(f));
+    const Coded w(f, 7, n, 2);
+    at_every_isa([&](auto& dev) {
+      Random<float> y(4, n, 3, 3);
+      const auto before = y;
+      embed(dev, y.matrix(), array(ids), w.matrix);
+      for (Index r = 0; r < 4; ++r)
+        for (Index c = 0; c < n + 3; ++c) {
+          const std::size_t at = std::size_t(r * (n + 3) + c);
+          if (r == 1 || c >= n)
+            REQUIRE(y.values[at] == before.values[at]);
+          else
+            REQUIRE(y.values[at] == doctest::Approx(w.matrix(ids[std::size_t(r)], c)).epsilon(kEps));
+        }
+    });
+  }
+}
+
 TEST_CASE("linear: a row has the same bits alone, in any batch, with any number of threads") {
-  const Index m = 61, n = 200, k = 333;
+  const Index m = 61, n = 200, k = 1360;  // k: more than one block of every kernel, and a rest
   Random<float> x(m, k, 1), w(n, k, 2), y(m, n, 3), one(1, n, 4);
-  std::vector<std::uint16_t> bits;
-  for (std::size_t i = 0; i < std::size_t(n * k); ++i) bits.push_back(to_bf16(w.values[i]).bits);
-  const auto brain = stored(bits, Format::kBf16, n, k);
+  std::list<Coded> coded;
+  for (Format f : kFormats) coded.emplace_back(f, n, k, 2);
   for (cpu::Isa isa : cpu::kIsas)
-    for (auto precision : {cpu::Precision::kF32, cpu::Precision::kBf16}) {
+    for (auto precision : {cpu::Precision::kExact, cpu::Precision::kNative}) {
       if (isa > cpu::best_isa()) continue;
       CAPTURE(cpu::isa_name(isa));
       cpu::Device three({.threads = 3, .isa = isa, .precision = precision}),
@@ -126,7 +218,10 @@ TEST_CASE("linear: a row has the same bits alone, in any batch, with any number 
         }
       };
       compare(w.matrix());
-      compare(brain);
+      for (const Coded& c : coded) {
+        CAPTURE(format_name(c.matrix.format));
+        compare(c.matrix);
+      }
     }
 }
 

@@ -67,7 +67,7 @@ std::shared_ptr<const Checkpoint> toy_file(const std::string& path, const std::v
   return std::make_shared<Checkpoint>(path);
 }
 
-Report bind_strict(Weights& weights, auto& toy, Weights::Convert convert = Weights::Convert::kKeep) {
+Report bind_strict(Weights& weights, auto& toy, Weights::Convert convert = {}) {
   return weights.bind_strict([&](auto&& f) { toy.visit(f); }, convert, nothing, nothing);
 }
 template <class P>
@@ -123,7 +123,7 @@ TEST_CASE("matrices are rounded to bf16 on demand") {
   Weights weights;
   weights.add(toy_file<float>(scratch.at("a.safetensors"), kShapes), kRules, everything);
   Toy<Stored<Host>> toy;
-  bind_strict(weights, toy, Weights::Convert::kBf16);
+  bind_strict(weights, toy, Format::kBf16);
   CHECK(toy.kernel.format == Format::kBf16);
   check_counting(toy);
 }
@@ -193,7 +193,7 @@ TEST_CASE("what may be absent and what may be there besides is up to the caller"
   weights.add(toy_file<bf16>(scratch.at("a.safetensors"), shapes), kRules, everything);
   Toy<Stored<Host>> toy;
   const auto bind = [&](std::string_view may_lack, std::string_view also, std::string_view may_have) {
-    weights.bind_strict([&](auto&& f) { toy.visit(f); }, Weights::Convert::kKeep,
+    weights.bind_strict([&](auto&& f) { toy.visit(f); }, {},
                         [&](std::string_view ours) { return ours == may_lack || ours == also; },
                         [&](std::string_view theirs) { return theirs == may_have; });
   };
@@ -224,8 +224,7 @@ TEST_CASE("integers are no weights") {
   Weights weights;
   weights.add(toy_file<std::int32_t>(scratch.at("a.safetensors"), kShapes), kRules, everything);
   Toy<Stored<Host>> toy;
-  CHECK(mentions(error_of(ErrorKind::kFormat, [&] { bind_strict(weights, toy); }),
-                 "expected f32, f16 or bf16, found i32"));
+  CHECK(mentions(error_of(ErrorKind::kFormat, [&] { bind_strict(weights, toy); }), "q4_1 or nf4, found i32"));
 }
 
 TEST_CASE("a long report is cut") {

@@ -27,6 +27,20 @@ constexpr bf16 to_bf16(float x) {
   return {std::uint16_t((u + 0x7fffu + (u >> 16 & 1u)) >> 16)};
 }
 
+// Likewise; beyond 65504 it becomes infinite.
+constexpr f16 to_f16(float x) {
+  const auto u = std::bit_cast<std::uint32_t>(x);
+  const std::uint32_t sign = u >> 16 & 0x8000u, magnitude = u & 0x7fffffffu;
+  if (magnitude > 0x7f800000u) return {std::uint16_t(sign | 0x7e00u)};
+  if (magnitude >= 0x477ff000u) return {std::uint16_t(sign | 0x7c00u)};
+  if (magnitude < 0x38800000u) {  // below 2^-14: a multiple of 2^-24; adding 2^23 of those units rounds
+    const float shifted = std::bit_cast<float>(magnitude) * 0x1p24f + 0x1p23f;
+    return {std::uint16_t(sign | (std::bit_cast<std::uint32_t>(shifted) & 0x7fffu))};
+  }
+  const std::uint32_t rounded = magnitude + 0xfffu + (magnitude >> 13 & 1u);
+  return {std::uint16_t(sign | ((rounded - 0x38000000u) >> 13))};
+}
+
 template <class T>
 struct StatOf {
   using type = T;

@@ -22,7 +22,7 @@ constexpr auto in(View<T, S, D...> v) {
 }
 template <class S, Index... D>
 constexpr auto in(const StoredTensor<S, D...>& w) {
-  StoredTensor<S, forget(D)...> o{w.data, w.format, {}};
+  StoredTensor<S, forget(D)...> o{w.data, w.format, {}, w.nf4};
   for (int d = 0; d < o.kRank; ++d) o.sizes[d] = w.sizes[d];
   return o;
 }

@@ -1,22 +1,15 @@
 // Policies that say what the leaves of a layer's Params and Cache are.
 //   Plain<T, Space>  every leaf is a View<T, Space, ...>: training, tests, hosts with weights of their own
-//   Stored<Space>    a matrix keeps the format it has in its file (fp32, fp16, bf16, ...), known at run time, per
-//   tensor;
+//   Stored<Space>    a matrix keeps the format it has in its file (core/format.hpp), known at run time, per tensor;
 //                    a vector is fp32. One compiled model serves every precision.
 //   Act<T, Space>    activations of element T
 #pragma once
-#include <cstring>
-
-#include "facellava/core/element.hpp"
+#include "facellava/core/format.hpp"
 #include "facellava/core/view.hpp"
 
 namespace facellava {
 
-enum class Format { kF32, kF16, kBf16 };
-constexpr Index format_bytes(Format f) { return f == Format::kF32 ? 4 : 2; }
-constexpr const char* format_name(Format f) { return f == Format::kF32 ? "f32" : f == Format::kF16 ? "f16" : "bf16"; }
-
-// A matrix in the format of its file. Contiguous rows.
+// A matrix in the format of its file. Rows without gaps; a row of a block format is padded to whole blocks.
 template <class S, Index... D>
 struct StoredTensor {
   using Memory = S;
@@ -26,30 +19,18 @@ struct StoredTensor {
   const std::byte* data = nullptr;
   Format format = Format::kF32;
   Index sizes[kRank] = {D...};
+  const Nf4Scales* nf4 = nullptr;  // kNf4 only: the scales of the whole matrix that this one is, or is rows of
 
   constexpr Index size(int d) const { return sizes[d]; }
   constexpr Index rows() const { return sizes[0]; }
-  const std::byte* row(Index r) const { return data + r * sizes[1] * format_bytes(format); }
-  float operator()(Index i, Index j) const requires(kRank == 2) {
-    const std::byte* p = row(i) + j * format_bytes(format);
-    if (format == Format::kF32) return load<float>(p);
-    if (format == Format::kBf16) return to_float(load<bf16>(p));
-    return to_float(load<f16>(p));
-  }
-
- private:
-  template <class T>
-  static T load(const std::byte* p) {
-    T x;
-    std::memcpy(&x, p, sizeof x);
-    return x;
-  }
+  const std::byte* row(Index r) const { return data + r * row_bytes(format, sizes[1]); }
+  float operator()(Index i, Index j) const requires(kRank == 2) { return decode(format, row(i), j, nf4); }
 };
 
 template <Index First, Index N, class S, Index D0, Index D1>
 StoredTensor<S, N, D1> rows(const StoredTensor<S, D0, D1>& w) {
   static_assert(First + N <= D0, "more rows than the matrix has");
-  return {w.row(First), w.format, {N, D1}};
+  return {w.row(First), w.format, {N, D1}, w.nf4};
 }
 
 template <class T, class S>

@@ -4,8 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "facellava/cpu/isa.hpp"
-#include "facellava/cpu/kernels.hpp"
+#include "facellava/cpu/avx2.hpp"
 
 #if FACELLAVA_X86
 #include <immintrin.h>
@@ -15,7 +14,7 @@ namespace facellava::cpu::avx512 {
 
 using Reg = __m512;
 inline constexpr int kLanes = 16;
-inline constexpr int kTileM = 6, kTileN = 4;
+inline constexpr int kTileM = 6, kTileN = 4, kGemvColumns = 8;
 
 inline constexpr __mmask16 kAll = 0xffff;
 
@@ -28,13 +27,18 @@ FACELLAVA_TARGET inline Reg widen_f16(__m256i v) { return _mm512_maskz_cvtph_ps(
 FACELLAVA_TARGET inline Reg widen_bf16(__m256i v) {
   return _mm512_castsi512_ps(_mm512_maskz_slli_epi32(kAll, _mm512_maskz_cvtepu16_epi32(kAll, v), 16));
 }
-FACELLAVA_TARGET inline Reg load_f16(const f16* p) { return widen_f16(_mm256_loadu_si256((const __m256i*)p)); }
-FACELLAVA_TARGET inline Reg load_bf16(const bf16* p) { return widen_bf16(_mm256_loadu_si256((const __m256i*)p)); }
-FACELLAVA_TARGET inline Reg load_f16_first(const f16* p, Index n) {
-  return widen_f16(_mm256_maskz_loadu_epi16(first(n), p));
+template <Format F>
+FACELLAVA_TARGET inline Reg load_half(const void* p) {
+  const __m256i v = _mm256_loadu_si256(static_cast<const __m256i*>(p));
+  return F == Format::kBf16 ? widen_bf16(v) : widen_f16(v);
 }
-FACELLAVA_TARGET inline Reg load_bf16_first(const bf16* p, Index n) {
-  return widen_bf16(_mm256_maskz_loadu_epi16(first(n), p));
+template <Format F>
+FACELLAVA_TARGET inline Reg load_half_first(const void* p, Index n) {
+  const __m256i v = _mm256_maskz_loadu_epi16(first(n), p);
+  return F == Format::kBf16 ? widen_bf16(v) : widen_f16(v);
+}
+FACELLAVA_TARGET inline __m128i load_bytes(const std::byte* p) {
+  return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
 }
 FACELLAVA_TARGET inline Reg splat(float v) { return _mm512_set1_ps(v); }
 FACELLAVA_TARGET inline Reg add(Reg a, Reg b) { return _mm512_add_ps(a, b); }
@@ -67,7 +71,37 @@ FACELLAVA_TARGET inline float reduce_max(Reg v) {
   return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
 }
 
+// Eight lanes of each, the upper half added to the lower: [p, q].
+FACELLAVA_TARGET inline Reg add_halves(Reg p, Reg q) {
+  return add(_mm512_maskz_shuffle_f32x4(kAll, p, q, 0x44), _mm512_maskz_shuffle_f32x4(kAll, p, q, 0xee));
+}
+// Four sums at once; the same lanes meet in the same order as in reduce_add.
+FACELLAVA_TARGET inline __m128 reduce_four(const Reg* sums) {
+  const Reg ab = add_halves(sums[0], sums[1]), cd = add_halves(sums[2], sums[3]);
+  const Reg four = add(_mm512_maskz_shuffle_f32x4(kAll, ab, cd, 0x88), _mm512_maskz_shuffle_f32x4(kAll, ab, cd, 0xdd));
+  const Reg two = add(four, _mm512_maskz_permute_ps(kAll, four, 0x0e));
+  const Reg one = add(two, _mm512_maskz_permute_ps(kAll, two, 0x01));
+  return _mm512_maskz_extractf32x4_ps(__mmask8(0xf), _mm512_maskz_compress_ps(__mmask16(0x1111), one), 0);
+}
+FACELLAVA_TARGET inline void store_int8(float* y, __m128i q, Reg scale) {
+  store(y, mul(scale, _mm512_maskz_cvtepi32_ps(kAll, _mm512_maskz_cvtepi8_epi32(kAll, q))));
+}
+FACELLAVA_TARGET inline void store_code(float* y, __m128i index, Reg scale) {
+  store(y,
+        mul(scale, _mm512_maskz_permutexvar_ps(kAll, _mm512_maskz_cvtepu8_epi32(kAll, index), load(kNf4Code.data()))));
+}
+
 #include "facellava/cpu/kernels.inl"
+
+inline const Kernels& kernels() {
+  static const Kernels table = [] {
+    Kernels t = make_kernels();
+    t.q8_product = avx2::kernels().q8_product;
+    t.q4_product = avx2::kernels().q4_product;
+    return t;
+  }();
+  return table;
+}
 
 }  // namespace facellava::cpu::avx512
 #undef FACELLAVA_TARGET

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <vector>
 
+#include "facellava/core/arena.hpp"
 #include "facellava/core/ops.hpp"
 #include "facellava/cpu/avx2.hpp"
 #include "facellava/cpu/avx512.hpp"
@@ -15,14 +16,14 @@
 
 namespace facellava::cpu {
 
-// Products of a bf16 matrix: kF32 keeps the activation's fp32; kBf16 rounds it to bf16 where the hardware multiplies
-// bf16.
-enum class Precision { kF32, kBf16 };
+// kExact: activations stay fp32, whatever a matrix is stored in. kNative: they are rounded to what the hardware
+// multiplies with that format: bf16 for bf16 matrices (AVX-512 bf16), int8 in blocks of 32 for q8 and q4 (AVX2 and up).
+enum class Precision { kExact, kNative };
 
 struct Options {
   int threads = 0;  // 0: one a hardware thread
   Isa isa = best_isa();
-  Precision precision = Precision::kF32;
+  Precision precision = Precision::kExact;
 };
 
 class Device {
@@ -48,19 +49,16 @@ class Device {
   template <class W, class B, class R>
   void linear(Mat y, CMat x, const W& w, const B& bias, R residual) {
     const Rows m = rows_of(w);
-    Product p{y.data,   y.stride,  x.data,    x.stride, m.data,  m.stride,
-              x.rows(), w.size(0), x.size(1), nullptr,  nullptr, 0};
+    Product p{y.data,   y.stride,  nullptr,   m.data,  m.step,  m.format, m.nf4,
+              x.rows(), w.size(0), x.size(1), nullptr, nullptr, 0};
     if constexpr (kPresent<B>) p.bias = bias.data;
     if constexpr (kPresent<R>) {
       p.residual = residual.data;
       p.ldr = residual.stride;
     }
-    auto kernel = kernels_->product[int(m.format)];
-    if (m.format == Format::kBf16 && precision_ == Precision::kBf16 && kernels_->product_bf16) {
-      round(p);
-      kernel = kernels_->product_bf16;
-    }
-    multiply(kernel, p);
+    if (p.m == 0) return;
+    const Multiplier* native = precision_ == Precision::kNative ? kernels_->native(m.format) : nullptr;
+    multiply(native ? *native : kernels_->exact, p, x);
   }
 
   template <class W>
@@ -171,14 +169,17 @@ class Device {
     pool_.run(frames * blocks * heads, [&](Index task, int thread) {
       const Index h = task % heads, b = task / heads % blocks, f = task / heads / blocks;
       const Index r = f * tokens + b * kQueries, n = std::min<Index>(kQueries, tokens - b * kQueries);
-      const float* scaled = scale_queries(scratch(thread), q, r, 1, n, h, scale);
-      Product s{&p(r, h, 0), p.stride, scaled,  d, bytes(&k(f * regions, h, 0)), k.stride, n, regions,
-                d,           nullptr,  nullptr, 0};
+      Scratch& own = scratch(thread);
+      const Rows keys = rows_of(&k(f * regions, h, 0), k.stride);
+      Product s{&p(r, h, 0), p.stride, nullptr, keys.data, keys.step, keys.format, nullptr, n,
+                regions,     d,        nullptr, nullptr,   0};
       if constexpr (kPresent<B>) {
         s.residual = bias.row(r);
         s.ldr = bias.stride;
       }
-      kernels_->product[int(Format::kF32)](s);
+      const float* scaled = scale_queries(own, q, r, 1, n, h, scale);
+      s.x = pack_alone(kernels_->exact, own, scaled, n, d);
+      kernels_->exact.run(s, own.product(kernels_->exact.scratch_bytes));
       for (Index i = 0; i < n; ++i) {
         kernels_->softmax(&p(r + i, h, 0), regions);
         std::fill_n(&o(r + i, h, 0), d, 0.f);
@@ -213,7 +214,8 @@ class Device {
   struct Rows {
     const std::byte* data;
     Format format;
-    Index stride;
+    Index step;  // bytes
+    const Nf4Scales* nf4;
   };
   struct Block {
     Sequence sequence;
@@ -224,13 +226,20 @@ class Device {
     float* queries(Index n) { return grow(queries_, n); }
     float* scores(Index n) { return grow(scores_, n); }
     float* rows(Index n) { return grow(rows_, n); }
+    std::byte* panels(Index bytes) { return grow_bytes(panels_, bytes); }
+    std::byte* product(Index bytes) { return grow_bytes(product_, bytes); }
 
    private:
+    static std::byte* grow_bytes(Buffer& b, Index bytes) {
+      if (Index(b.size()) < bytes) b = Buffer(std::size_t(bytes));
+      return static_cast<std::byte*>(b.data());
+    }
     static float* grow(std::vector<float>& v, Index n) {
       if (Index(v.size()) < n) v.resize(std::size_t(n));
       return v.data();
     }
     std::vector<float> queries_, scores_, rows_;
+    Buffer panels_, product_;
   };
 
   static const Kernels& table(Isa isa) {
@@ -245,20 +254,13 @@ class Device {
     return portable::kernels();
   }
 
-  static const std::byte* bytes(const float* p) { return reinterpret_cast<const std::byte*>(p); }
-  static Rows rows_of(const Stored& w) { return {w.data, w.format, w.sizes[1]}; }
-  static Rows rows_of(CMat w) { return {bytes(w.data), Format::kF32, w.stride}; }
-  static void read_row(float* y, const Rows& w, Index r, Index n) {
-    const std::byte* p = w.data + r * w.stride * format_bytes(w.format);
-    if (w.format == Format::kF32) {
-      std::memcpy(y, p, std::size_t(n) * sizeof(float));
-      return;
-    }
-    for (Index c = 0; c < n; ++c) {
-      std::uint16_t bits;
-      std::memcpy(&bits, p + 2 * c, 2);
-      y[c] = w.format == Format::kBf16 ? to_float(bf16{bits}) : to_float(f16{bits});
-    }
+  static Rows rows_of(const Stored& w) { return {w.data, w.format, row_bytes(w.format, w.sizes[1]), w.nf4}; }
+  static Rows rows_of(CMat w) { return rows_of(w.data, w.stride); }
+  static Rows rows_of(const float* p, Index stride) {
+    return {reinterpret_cast<const std::byte*>(p), Format::kF32, stride * Index(sizeof(float)), nullptr};
+  }
+  void read_row(float* y, const Rows& w, Index r, Index n) const {
+    kernels_->widen(y, w.data + r * w.step, w.format, 0, n, w.nf4);
   }
   Scratch& scratch(int thread) { return scratch_[std::size_t(thread)]; }
 
@@ -270,35 +272,34 @@ class Device {
     });
   }
 
-  // p.x becomes the same rows in bf16.
-  void round(Product& p) {
-    if (Index(rounded_.size()) < p.m * p.k) rounded_.resize(std::size_t(p.m * p.k));
-    each_row(p.m, p.k, [&](Index r, int) {
-      kernels_->round_bf16(rounded_.data() + r * p.k, static_cast<const float*>(p.x) + r * p.ldx, p.k);
-    });
-    p.x = rounded_.data();
-    p.ldx = p.k;
-  }
-  // Splits the columns of y, a multiple of every tile's width a task.
-  void multiply(Kernels::ProductKernel kernel, const Product& p) {
-    constexpr Index kColumns = 24;
-    if (p.m * p.n * p.k <= kSmall) {
-      kernel(p);
-      return;
-    }
-    const Index tasks = std::min<Index>((p.n + kColumns - 1) / kColumns, 8 * pool_.size());
-    const Index width = ((p.n + tasks - 1) / tasks + kColumns - 1) / kColumns * kColumns;
-    const Format format = kernel == kernels_->product[int(Format::kF32)] ? Format::kF32 : Format::kBf16;
-    pool_.run((p.n + width - 1) / width, [&](Index t, int) {
+  // Packs x, then splits the columns of y among the threads.
+  void multiply(const Multiplier& by, Product& p, CMat x) {
+    const Index panels = by.panels(p.m), bytes = by.panel_bytes(p.m, p.k);
+    std::byte* packed = scratch(0).panels(panels * bytes);
+    p.x = packed;
+    const auto pack = [&](Index i, int) { by.pack(packed + i * bytes, x.data, x.stride, p.m, p.k, i); };
+    const bool small = p.m * p.n * p.k <= kSmall;
+    if (small)
+      for (Index i = 0; i < panels; ++i) pack(i, 0);
+    else
+      pool_.run(panels, pack);
+    const Index width = small ? p.n : kColumnChunk;
+    pool_.run((p.n + width - 1) / width, [&](Index t, int thread) {
       Product part = p;
       const Index first = t * width;
       part.n = std::min(width, p.n - first);
       part.y += first;
-      part.w += first * p.ldw * format_bytes(format);
+      part.w += first * p.w_step;
       if (p.bias) part.bias += first;
       if (p.residual) part.residual += first;
-      kernel(part);
+      by.run(part, scratch(thread).product(by.scratch_bytes));
     });
+  }
+  static const std::byte* pack_alone(const Multiplier& by, Scratch& s, const float* x, Index m, Index k) {
+    const Index bytes = by.panel_bytes(m, k);
+    std::byte* packed = s.panels(by.panels(m) * bytes);
+    for (Index i = 0; i < by.panels(m); ++i) by.pack(packed + i * bytes, x, k, m, k, i);
+    return packed;
   }
 
   // Head h of n queries, times scale, contiguous.
@@ -336,9 +337,12 @@ class Device {
         done += r.count;
       }
     };
+    const std::byte* packed = pack_alone(kernels_->exact, s, scaled, b.count, d);
     each_range([&](Index row, Index done, Index count) {
-      kernels_->product[int(Format::kF32)](
-          {p + done, keys, scaled, d, bytes(&k(row, g, 0)), k.stride * step, b.count, count, d, nullptr, nullptr, 0});
+      const Rows r = rows_of(&k(row, g, 0), k.stride * step);
+      kernels_->exact.run(
+          {p + done, keys, packed, r.data, r.step, r.format, nullptr, b.count, count, d, nullptr, nullptr, 0},
+          s.product(kernels_->exact.scratch_bytes));
     });
     for (int i = 0; i < b.count; ++i) {
       const Extremum e = kernels_->softmax(p + i * keys, seen(i));
@@ -358,7 +362,6 @@ class Device {
   ThreadPool pool_;
   std::vector<Scratch> scratch_;
   std::vector<Block> blocks_;
-  std::vector<bf16> rounded_;
 };
 
 }  // namespace facellava::cpu

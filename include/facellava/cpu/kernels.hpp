@@ -1,25 +1,38 @@
 // The table of kernels that one instruction set fills; cpu::Device calls nothing else.
 //
 // Same bits for the same row: a product is one dot product along K in a fixed order (lanes along K, k ascending, one
-// final reduction), so any tile, batch and thread count give identical bits. Rows of norms and softmax likewise.
+// final reduction), so any tile, block, batch and thread count give identical bits. Rows of norms and softmax likewise.
 #pragma once
 #include "facellava/core/weight.hpp"
 
 namespace facellava::cpu {
 
-// y[i, j] = Σ_k x[i, k] w[j, k] + bias[j] + residual[i, j], for m rows of x and n rows of w. Strides in elements.
-// x is fp32, or bf16 in the table's product_bf16. bias and residual may be null; residual may be y.
+// y[i, j] = Σ_k x[i, k] w[j, k] + bias[j] + residual[i, j], for m rows of x and n rows of w. bias and residual may be
+// null; residual may be y.
 struct Product {
   float* y;
   Index ldy;
-  const void* x;
-  Index ldx;
+  const std::byte* x;  // as the Multiplier packs it
   const std::byte* w;
-  Index ldw;
+  Index w_step;  // bytes from a row of w to the next
+  Format format;
+  const Nf4Scales* nf4;
   Index m, n, k;
   const float* bias;
   const float* residual;
   Index ldr;
+};
+
+inline constexpr Index kColumnChunk = 48;  // rows of w that a kernel takes together: the least share of a thread
+
+// One way to multiply: how x is rounded and laid out, and the product.
+// x is packed once, in panels of a few rows, step of k by step of k: [panel][step][row][values], zeros beyond m and k.
+struct Multiplier {
+  Index (*panels)(Index m);
+  Index (*panel_bytes)(Index m, Index k);
+  void (*pack)(std::byte* panel, const float* x, Index ldx, Index m, Index k, Index index);  // one panel
+  Index scratch_bytes;  // of one run, aligned to 64
+  void (*run)(const Product&, std::byte* scratch);
 };
 
 struct Extremum {
@@ -27,9 +40,10 @@ struct Extremum {
 };
 
 struct Kernels {
-  using ProductKernel = void (*)(const Product&);
-  ProductKernel product[3];    // x fp32, w in the Format of that number
-  ProductKernel product_bf16;  // x and w bf16; null where the hardware has no such product
+  Multiplier exact;  // x stays fp32; any format is widened to fp32
+  const Multiplier* native(Format) const;
+  Multiplier bf16_product, q8_product,
+      q4_product;  // x rounded to the hardware's operand; run is null where there is none
 
   // One row of n.
   float (*rms_norm)(float* y, const float* x, const float* w, Index n, float eps);  // returns rstd
@@ -41,10 +55,15 @@ struct Kernels {
   void (*rope)(float* x, const float* cosine, const float* sine, float sign, Index half);
   Extremum (*softmax)(float* x, Index n);            // in place; x = exp(x − top) / sum
   Extremum (*log_sum_exp)(const float* x, Index n);  // x stays
-  void (*round_bf16)(bf16* y, const float* x, Index n);
+  void (*widen)(float* y, const std::byte* row, Format, Index first, Index n, const Nf4Scales*);  // elements [first, …)
 
   // o[i, :] += Σ_j p[i, j] v[j, :], j ascending: m rows of p and o, n keys, d columns.
   void (*weigh)(float* o, Index ldo, const float* p, Index ldp, const float* v, Index ldv, Index m, Index n, Index d);
 };
+
+inline const Multiplier* Kernels::native(Format f) const {
+  const Multiplier* m = f == Format::kBf16 ? &bf16_product : f == Format::kQ8 ? &q8_product : &q4_product;
+  return (f == Format::kBf16 || f == Format::kQ8 || f == Format::kQ4) && m->run ? m : nullptr;
+}
 
 }  // namespace facellava::cpu

@@ -1,103 +1,34 @@
 // Kernel bodies, once for every vector instruction set: avx2.hpp and avx512.hpp include this inside their namespace
 // after defining FACELLAVA_TARGET (the function attribute), Reg, kLanes and the primitives
 //   load, store, load_first, store_first (the first n lanes; the others 0), splat, add, sub, mul, div, fma, max, min,
-//   round, power_of_two, reduce_add, reduce_max, load_f16, load_bf16, load_f16_first, load_bf16_first.
+//   round, power_of_two, reduce_add, reduce_each, reduce_max, and what widen.inl asks for.
 // No lambdas here: they would lose the target.
 
-// ---- loads of a weight's row in its format
+#include "facellava/cpu/widen.inl"
 
-template <Format F>
-FACELLAVA_TARGET inline Reg load_as(const std::byte* w, Index k) {
-  if constexpr (F == Format::kF32)
-    return load(reinterpret_cast<const float*>(w) + k);
-  else if constexpr (F == Format::kF16)
-    return load_f16(reinterpret_cast<const f16*>(w) + k);
-  else
-    return load_bf16(reinterpret_cast<const bf16*>(w) + k);
-}
-template <Format F>
-FACELLAVA_TARGET inline Reg load_first_as(const std::byte* w, Index k, Index n) {
-  if constexpr (F == Format::kF32)
-    return load_first(reinterpret_cast<const float*>(w) + k, n);
-  else if constexpr (F == Format::kF16)
-    return load_f16_first(reinterpret_cast<const f16*>(w) + k, n);
-  else
-    return load_bf16_first(reinterpret_cast<const bf16*>(w) + k, n);
-}
+// ---- fp32 products
 
-// ---- products
-
-template <int M, int N>
-FACELLAVA_TARGET inline void finish(Reg (&sum)[M][N], const Product& p, Index i, Index j) {
-  for (int a = 0; a < M; ++a)
-    for (int b = 0; b < N; ++b) {
-      float v = reduce_add(sum[a][b]);
-      if (p.bias) v += p.bias[j + b];
-      if (p.residual) v += p.residual[(i + a) * p.ldr + j + b];
-      p.y[(i + a) * p.ldy + j + b] = v;
-    }
-}
-
-// Rows [i, i + M) of x by rows [j, j + N) of w.
-template <Format F, int M, int N>
-FACELLAVA_TARGET void tile(const Product& p, Index i, Index j) {
-  const float* x = static_cast<const float*>(p.x) + i * p.ldx;
-  const std::byte* w = p.w + j * p.ldw * format_bytes(F);
-  const Index wstep = p.ldw * format_bytes(F);
-  Reg sum[M][N];
-#pragma GCC unroll 8
-  for (int a = 0; a < M; ++a)
-#pragma GCC unroll 8
-    for (int b = 0; b < N; ++b) sum[a][b] = splat(0);
-  Index k = 0;
-  for (; k + kLanes <= p.k; k += kLanes) {
-    Reg r[N];
-#pragma GCC unroll 8
-    for (int b = 0; b < N; ++b) r[b] = load_as<F>(w + b * wstep, k);
-#pragma GCC unroll 8
-    for (int a = 0; a < M; ++a) {
-      const Reg v = load(x + a * p.ldx + k);
-#pragma GCC unroll 8
-      for (int b = 0; b < N; ++b) sum[a][b] = fma(v, r[b], sum[a][b]);
-    }
+struct FloatDot {
+  static constexpr int kRows = kTileM, kColumns = kTileN, kStep = kLanes, kRowBytes = 4 * kLanes;
+  static constexpr Index kBlock = 512 / kLanes;
+  static constexpr bool kWidens = true;
+  using X = Reg;
+  using W = Reg;
+  static constexpr Index step_bytes(Index rows) { return rows * kRowBytes; }
+  FACELLAVA_TARGET static void pack(std::byte* step, Index row, Index, const float* x, Index n) {
+    store(reinterpret_cast<float*>(step) + row * kLanes, n == kLanes ? load(x) : load_first(x, n));
   }
-  if (k < p.k) {
-    const Index rest = p.k - k;
-    for (int b = 0; b < N; ++b) {
-      const Reg r = load_first_as<F>(w + b * wstep, k, rest);
-      for (int a = 0; a < M; ++a) sum[a][b] = fma(load_first(x + a * p.ldx + k, rest), r, sum[a][b]);
-    }
+  FACELLAVA_TARGET static X load_x(const std::byte* step, Index row, Index) {
+    return load(reinterpret_cast<const float*>(step) + row * kLanes);
   }
-  finish<M, N>(sum, p, i, j);
-}
-
-// Blocks of rows of x stay in L2 while w streams through L1.
-inline constexpr Index kRowBlock = 96;
-
-template <Format F>
-FACELLAVA_TARGET void product(const Product& p) {
-  if (p.m == 1) {
-    Index j = 0;
-    for (; j + 8 <= p.n; j += 8) tile<F, 1, 8>(p, 0, j);
-    for (; j < p.n; ++j) tile<F, 1, 1>(p, 0, j);
-    return;
+  FACELLAVA_TARGET static W load_w(const std::byte* w) { return load(reinterpret_cast<const float*>(w)); }
+  FACELLAVA_TARGET static W load_w_first(const std::byte* w, Index n) {
+    return load_first(reinterpret_cast<const float*>(w), n);
   }
-  for (Index i0 = 0; i0 < p.m; i0 += kRowBlock) {
-    const Index end = std::min(p.m, i0 + kRowBlock);
-    Index j = 0;
-    for (; j + kTileN <= p.n; j += kTileN) {
-      Index i = i0;
-      for (; i + kTileM <= end; i += kTileM) tile<F, kTileM, kTileN>(p, i, j);
-      for (; i < end; ++i) tile<F, 1, kTileN>(p, i, j);
-    }
-    for (; j < p.n; ++j) {
-      Index i = i0;
-      for (; i + kTileM <= end; i += kTileM) tile<F, kTileM, 1>(p, i, j);
-      for (; i < end; ++i) tile<F, 1, 1>(p, i, j);
-    }
-  }
-}
+  FACELLAVA_TARGET static void add(Reg& sum, X x, W w) { sum = fma(x, w, sum); }
+};
 
+#include "facellava/cpu/product.inl"
 // ---- functions of a register
 
 // e^x by 2^n e^r, |r| <= ln 2 / 2, Taylor to r^7 (relative error below 1 ulp); 0 below −87.3. NaN stays NaN.
@@ -304,24 +235,21 @@ FACELLAVA_TARGET inline void weigh(float* o, Index ldo, const float* p, Index ld
   }
 }
 
-FACELLAVA_TARGET inline void round_bf16(bf16* y, const float* x, Index n) {
-  for (Index k = 0; k < n; ++k) y[k] = to_bf16(x[k]);
-}
-
-inline const Kernels& kernels() {
-  static constexpr Kernels table{
-      {product<Format::kF32>, product<Format::kF16>, product<Format::kBf16>},
-      nullptr,
-      rms_norm,
-      layer_norm,
-      gelu,
-      swiglu,
-      axpy,
-      rope,
-      softmax,
-      log_sum_exp,
-      round_bf16,
-      weigh,
+inline constexpr Kernels make_kernels() {
+  return {
+      .exact = multiplier<FloatDot>(),
+      .bf16_product = {},
+      .q8_product = {},
+      .q4_product = {},
+      .rms_norm = rms_norm,
+      .layer_norm = layer_norm,
+      .gelu = gelu,
+      .swiglu = swiglu,
+      .axpy = axpy,
+      .rope = rope,
+      .softmax = softmax,
+      .log_sum_exp = log_sum_exp,
+      .widen = widen,
+      .weigh = weigh,
   };
-  return table;
 }

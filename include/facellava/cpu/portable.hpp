@@ -10,28 +10,25 @@ namespace facellava::cpu::portable {
 using Row = Eigen::Map<const Eigen::ArrayXf>;
 using RowOut = Eigen::Map<Eigen::ArrayXf>;
 
-template <Format F>
-Eigen::VectorXf widen(const std::byte* w, Index k) {
-  using T = std::conditional_t<F == Format::kF16, f16, bf16>;
-  Eigen::VectorXf v(k);
-  for (Index i = 0; i < k; ++i) {
-    T x;
-    std::memcpy(&x, w + i * Index(sizeof x), sizeof x);
-    v[i] = to_float(x);
-  }
-  return v;
+inline void widen(float* y, const std::byte* row, Format f, Index first, Index n, const Nf4Scales* nf4) {
+  for (Index k = 0; k < n; ++k) y[k] = decode(f, row, first + k, nf4);
 }
 
-template <Format F>
-void product(const Product& p) {
+// A panel is a row of x.
+inline Index panels(Index m) { return m; }
+inline Index panel_bytes(Index, Index k) { return k * Index(sizeof(float)); }
+inline void pack(std::byte* panel, const float* x, Index ldx, Index, Index k, Index index) {
+  std::memcpy(panel, x + index * ldx, std::size_t(k) * sizeof(float));
+}
+inline void product(const Product& p, std::byte*) {
+  Eigen::VectorXf wide(p.format == Format::kF32 ? 0 : p.k);
   for (Index j = 0; j < p.n; ++j) {
-    const std::byte* row = p.w + j * p.ldw * format_bytes(F);
-    Eigen::VectorXf wide;
-    if constexpr (F != Format::kF32) wide = widen<F>(row, p.k);
-    const float* data = F == Format::kF32 ? reinterpret_cast<const float*>(row) : wide.data();
+    const std::byte* row = p.w + j * p.w_step;
+    if (p.format != Format::kF32) widen(wide.data(), row, p.format, 0, p.k, p.nf4);
+    const float* data = p.format == Format::kF32 ? reinterpret_cast<const float*>(row) : wide.data();
     const Eigen::Map<const Eigen::VectorXf> w(data, p.k);
     for (Index i = 0; i < p.m; ++i) {
-      float v = w.dot(Eigen::Map<const Eigen::VectorXf>(static_cast<const float*>(p.x) + i * p.ldx, p.k));
+      float v = w.dot(Eigen::Map<const Eigen::VectorXf>(reinterpret_cast<const float*>(p.x) + i * p.k, p.k));
       if (p.bias) v += p.bias[j];
       if (p.residual) v += p.residual[i * p.ldr + j];
       p.y[i * p.ldy + j] = v;
@@ -78,9 +75,6 @@ inline Extremum softmax(float* x, Index n) {
   for (Index k = 0; k < n; ++k) x[k] = std::exp(x[k] - e.top) / e.sum;
   return e;
 }
-inline void round_bf16(bf16* y, const float* x, Index n) {
-  for (Index k = 0; k < n; ++k) y[k] = to_bf16(x[k]);
-}
 inline void weigh(float* o, Index ldo, const float* p, Index ldp, const float* v, Index ldv, Index m, Index n,
                   Index d) {
   for (Index i = 0; i < m; ++i)
@@ -89,18 +83,20 @@ inline void weigh(float* o, Index ldo, const float* p, Index ldp, const float* v
 
 inline const Kernels& kernels() {
   static constexpr Kernels table{
-      {product<Format::kF32>, product<Format::kF16>, product<Format::kBf16>},
-      nullptr,
-      rms_norm,
-      layer_norm,
-      gelu,
-      swiglu,
-      axpy,
-      rope,
-      softmax,
-      log_sum_exp,
-      round_bf16,
-      weigh,
+      .exact = {panels, panel_bytes, pack, 0, product},
+      .bf16_product = {},
+      .q8_product = {},
+      .q4_product = {},
+      .rms_norm = rms_norm,
+      .layer_norm = layer_norm,
+      .gelu = gelu,
+      .swiglu = swiglu,
+      .axpy = axpy,
+      .rope = rope,
+      .softmax = softmax,
+      .log_sum_exp = log_sum_exp,
+      .widen = widen,
+      .weigh = weigh,
   };
   return table;
 }

@@ -93,7 +93,10 @@ void Device::rms_norm(Mat y, Vec rstd, CMat x, CVec w, float eps) {
 void Device::multiply(Mat y, CMat x, const Weight& w, const float* bias, CMat residual) {
   if (y.count() == 0) return;
   if (w.width == 0) throw Error(ErrorKind::kShape, "linear: expected at least one input, found 0");
-  if (reinterpret_cast<std::uintptr_t>(w.data) % std::size_t(format_bytes(w.format)) != 0)
+  if (is_block_format(w.format))
+    throw Error(ErrorKind::kArgument,
+                std::string("linear: expected f32, f16 or bf16 on this device, found ") + format_name(w.format));
+  if (reinterpret_cast<std::uintptr_t>(w.data) % std::size_t(block_bytes(w.format)) != 0)
     throw Error(ErrorKind::kArgument, std::string("linear: expected a matrix aligned for ") + format_name(w.format));
   if (residual.data == y.data && residual.stride != y.stride && y.rows() > 1)
     throw Error(ErrorKind::kArgument,
@@ -120,7 +123,7 @@ void Device::multiply(Mat y, CMat x, const Weight& w, const float* bias, CMat re
   g.w_stride = w.width;
   for (Index first = 0; first < w.rows; first += block) {
     g.out = std::min(block, w.rows - first);
-    widen(dev, wide, static_cast<const std::byte*>(w.data) + first * w.width * format_bytes(w.format), w.format,
+    widen(dev, wide, static_cast<const std::byte*>(w.data) + first * w.width * block_bytes(w.format), w.format,
           g.out * w.width);
     g.y = y.data + first;
     if (bias) g.bias = bias + first;

@@ -1,9 +1,11 @@
-// Reads the safetensors format: 8 bytes header length, a JSON header {"name": {dtype, shape, data_offsets}}, data.
-// Everything is checked before any tensor is handed out: the data must be covered exactly, without overlap or hole.
-// Source: the format's description in the README of huggingface/safetensors.
+// A matrix in a block format (core/format.hpp) is a U8 tensor of its bytes whose __metadata__ entry of the same name
+// says what it is: "q4 4096 11008". Reads the safetensors format: 8 bytes header length, a JSON header {"name": {dtype,
+// shape, data_offsets}}, data. Everything is checked before any tensor is handed out: the data must be covered exactly,
+// without overlap or hole. Source: the format's description in the README of huggingface/safetensors.
 #pragma once
 #include <algorithm>
 #include <map>
+#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,6 +21,7 @@ namespace detail {
 // The safetensors name of each DType, in its order.
 inline constexpr const char* kSafetensorsNames[] = {"F64", "F32", "F16", "BF16", "I64",
                                                     "I32", "I16", "I8",  "U8",   "BOOL"};
+inline const char* safetensors_name(DType t) { return is_block_type(t) ? "U8" : kSafetensorsNames[int(t)]; }
 inline constexpr std::uint64_t kMaxSafetensorsHeader = 100'000'000;  // the format's own limit
 
 }  // namespace detail
@@ -45,6 +48,8 @@ class Safetensors {
         tensors_.emplace(name, read_entry(name, value, data));
     }
     check_cover(data);
+    for (auto& [name, entry] : tensors_)
+      if (const auto kind = metadata_.find(name); kind != metadata_.end()) read_blocks(name, entry, kind->second);
   }
 
   const TensorMap& tensors() const { return tensors_; }
@@ -84,6 +89,29 @@ class Safetensors {
                 where + ": bytes of shape " + shape_text(entry.shape) + " and type " + dtype, ErrorKind::kFormat);
     entry.bytes = data.subspan(std::size_t(offsets[0]), std::size_t(*size));
     return entry;
+  }
+
+  // Makes a U8 tensor what its metadata say: "FORMAT ROWS COLUMNS".
+  void read_blocks(const std::string& name, TensorEntry& entry, const std::string& kind) const {
+    const std::string where = path() + ", tensor \"" + name + "\"";
+    std::istringstream words(kind);
+    std::string format, rest;
+    Index rows = -1, columns = -1;
+    words >> format >> rows >> columns;
+    const auto* known = std::find_if(std::begin(kFormats), std::end(kFormats), [&](Format f) {
+      return is_block_format(f) && std::string_view(format_name(f)) == format;
+    });
+    if (known == std::end(kFormats) || !words || words >> rest || entry.dtype != DType::kU8)
+      throw Error(ErrorKind::kFormat,
+                  where + ": expected bytes and \"FORMAT ROWS COLUMNS\" as its metadata, found \"" + kind + "\"");
+    const std::vector<Index> shape{rows, columns};
+    const auto size = checked_bytes(dtype_of(*known), shape);
+    if (!size)
+      throw Error(ErrorKind::kFormat, where + ": the shape " + shape_text(shape) + " is negative or too large");
+    check_equal(*size, entry.bytes.size(), where + ": bytes of shape " + shape_text(shape) + " in " + format,
+                ErrorKind::kFormat);
+    entry.dtype = dtype_of(*known);
+    entry.shape = shape;
   }
 
   void check_cover(std::span<const std::byte> data) const {

@@ -18,10 +18,20 @@ struct NamedTensor {
   std::span<const std::byte> bytes;  // row-major, little-endian, of exactly the shape's size
 };
 
+namespace detail {
+// "q4 4096 11008"
+inline std::string block_text(const NamedTensor& t) {
+  if (t.shape.size() != 2)
+    throw Error(ErrorKind::kArgument,
+                "tensor \"" + t.name + "\": expected a matrix for a block format, found " + shape_text(t.shape));
+  return std::string(dtype_name(t.dtype)) + " " + std::to_string(t.shape[0]) + " " + std::to_string(t.shape[1]);
+}
+}  // namespace detail
+
 // Errors: kArgument (a name twice, reserved or not UTF-8; bytes that do not fit the shape), kFile as
 // write_file_atomically.
 inline void write_safetensors(const std::string& path, std::span<const NamedTensor> tensors,
-                              const std::map<std::string, std::string>& metadata = {}) {
+                              std::map<std::string, std::string> metadata = {}) {
   constexpr std::size_t kAlign = 64;
   std::vector<const NamedTensor*> order;
   for (const auto& tensor : tensors) order.push_back(&tensor);
@@ -30,7 +40,6 @@ inline void write_safetensors(const std::string& path, std::span<const NamedTens
     return x != y ? x > y : a->name < b->name;
   });
   nlohmann::json header = nlohmann::json::object();
-  if (!metadata.empty()) header["__metadata__"] = metadata;
   std::vector<std::span<const std::byte>> parts(1);
   std::size_t end = 0;
   for (const auto* tensor : order) {
@@ -40,12 +49,15 @@ inline void write_safetensors(const std::string& path, std::span<const NamedTens
                                             " does not have " + std::to_string(tensor->bytes.size()) + " bytes");
     if (tensor->name == "__metadata__" || header.contains(tensor->name))
       throw Error(ErrorKind::kArgument, path + ": the tensor name \"" + tensor->name + "\" is reserved or given twice");
-    header[tensor->name] = {{"dtype", detail::kSafetensorsNames[int(tensor->dtype)]},
-                            {"shape", tensor->shape},
+    const bool blocks = is_block_type(tensor->dtype);
+    if (blocks) metadata[tensor->name] = detail::block_text(*tensor);
+    header[tensor->name] = {{"dtype", detail::safetensors_name(tensor->dtype)},
+                            {"shape", blocks ? std::vector<Index>{*size} : tensor->shape},
                             {"data_offsets", {end, end + tensor->bytes.size()}}};
     end += tensor->bytes.size();
     parts.push_back(tensor->bytes);
   }
+  if (!metadata.empty()) header["__metadata__"] = metadata;
   std::string text;
   try {
     text = header.dump();

@@ -6,9 +6,11 @@
 #include <functional>
 #include <list>
 #include <memory>
+#include <optional>
 #include <set>
 
 #include "facellava/core/arena.hpp"
+#include "facellava/core/quantise.hpp"
 #include "facellava/core/weight.hpp"
 #include "facellava/io/checkpoint.hpp"
 #include "facellava/io/naming.hpp"
@@ -46,17 +48,19 @@ struct Report {
 
 class Weights {
  public:
-  enum class Convert { kKeep, kBf16 };  // matrices: as in the file, or rounded to bf16 at load
+  using Convert = std::optional<Format>;  // matrices: as in the file, or rounded to this format at load
 
   using Predicate = std::function<bool(std::string_view)>;
 
-  // A source of the leaves whose visited names `serves` accepts. rules must outlive the Weights.
-  void add(std::shared_ptr<const Checkpoint> checkpoint, std::span<const Rename> rules, Predicate serves) {
-    sources_.push_back({std::move(checkpoint), rules, std::move(serves), {}});
+  // A source of the leaves whose visited names `serves` accepts. rules must outlive the Weights. head_dim: rows of an
+  // attention head, where a rule speaks of rotary pairs.
+  void add(std::shared_ptr<const Checkpoint> checkpoint, std::span<const Rename> rules, Predicate serves,
+           Index head_dim = 0) {
+    sources_.push_back({std::move(checkpoint), rules, std::move(serves), head_dim, {}});
   }
 
   // visit_params: called with a visitor of (name, leaf). Binds what fits; a leaf that is missing keeps its null.
-  Report bind(auto&& visit_params, Convert convert = Convert::kKeep) {
+  Report bind(auto&& visit_params, Convert convert = {}) {
     Report report;
     lacking_.clear();
     visit_params([&](const std::string& name, auto& leaf) { bind_leaf(name, leaf, convert, report); });
@@ -83,10 +87,12 @@ class Weights {
   }
 
  private:
+  static constexpr Index kNf4Row = 16;  // rows begin at a multiple of this many nibbles
   struct Open {
     std::shared_ptr<const Checkpoint> checkpoint;
     std::span<const Rename> rules;
     Predicate serves;
+    Index head_dim;
     std::set<std::string> used;
   };
 
@@ -102,12 +108,18 @@ class Weights {
       }
       s.used.insert(source->name);
       const std::vector<Index> expected(std::begin(leaf.kStatic), std::end(leaf.kStatic));
-      TensorEntry part = it->second;
-      if (!take_part(part, *source) || !fits(expected, part.shape)) {
-        report.misshaped.push_back({source->name, expected, it->second.shape});
+      const TensorEntry& whole = it->second;
+      std::vector<Index> shape = whole.shape;
+      if (!take_part(shape, *source) || !fits(expected, shape)) {
+        report.misshaped.push_back({source->name, expected, whole.shape});
         return;
       }
-      point(leaf, part, convert, s.checkpoint->file_of(source->name) + ", " + source->name);
+      const Index first = shape.empty() ? 0 : source->part * shape[0];
+      const std::string where = s.checkpoint->file_of(source->name) + ", " + source->name;
+      if (source->pairs == RopePairs::kNeighbours)
+        point(leaf, in_halves(whole, s.head_dim, where), first, convert, where);
+      else
+        point(leaf, whole, first, convert, where);
       report.bound.push_back(source->name);
       return;
     }
@@ -119,13 +131,26 @@ class Weights {
     leaves.push_back(ours);
   }
 
-  // Rows [part, part + 1) · rows / parts of a fused tensor.
-  static bool take_part(TensorEntry& t, const Source& s) {
+  // A copy with the rows of each head in our order.
+  TensorEntry in_halves(const TensorEntry& t, Index head_dim, const std::string& where) {
+    if (t.dtype == DType::kNf4 || t.shape.size() != 2 || head_dim < 2 || head_dim % 2 != 0 ||
+        t.shape[0] % head_dim != 0)
+      throw Error(ErrorKind::kFormat, where + ": expected whole rows of heads of " + std::to_string(head_dim) +
+                                          ", found " + shape_text(t.shape));
+    const std::size_t row = t.bytes.size() / std::size_t(t.shape[0]);
+    auto* out = own<std::byte>(t.bytes.size());
+    for (Index r = 0; r < t.shape[0]; ++r) {
+      const Index i = r % head_dim, to = r - i + i % 2 * head_dim / 2 + i / 2;
+      std::copy_n(t.bytes.data() + std::size_t(r) * row, row, out + std::size_t(to) * row);
+    }
+    return {t.dtype, t.shape, {out, t.bytes.size()}};
+  }
+
+  // The shape of part `part` of `parts` of a fused tensor.
+  static bool take_part(std::vector<Index>& shape, const Source& s) {
     if (s.parts == 1) return true;
-    if (t.shape.empty() || t.shape[0] % s.parts != 0) return false;
-    t.shape[0] /= s.parts;
-    const std::size_t bytes = t.bytes.size() / std::size_t(s.parts);
-    t.bytes = t.bytes.subspan(bytes * std::size_t(s.part), bytes);
+    if (shape.empty() || shape[0] % s.parts != 0) return false;
+    shape[0] /= s.parts;
     return true;
   }
   // Equal, but for leading ones ([1, a, b]) and trailing dimensions that a matrix takes as one ([a, c, d, e]).
@@ -138,32 +163,56 @@ class Weights {
     return rest == expected[1];
   }
 
+  // Points a leaf at rows [first, …) of a tensor.
   template <class S, Index... D>
-  void point(StoredTensor<S, D...>& leaf, const TensorEntry& t, Convert convert, const std::string& where) {
-    require_floating(t, where);
-    const bool half = t.dtype == DType::kF16, brain = t.dtype == DType::kBf16;
-    leaf.format = half ? Format::kF16 : brain ? Format::kBf16 : Format::kF32;
-    leaf.data = t.bytes.data();
-    if (convert == Convert::kBf16 && !brain) {
-      const std::vector<float> values = to_floats(t);
-      auto* out = own<bf16>(values.size());
-      for (std::size_t i = 0; i < values.size(); ++i) out[i] = to_bf16(values[i]);
-      leaf.format = Format::kBf16;
-      leaf.data = reinterpret_cast<const std::byte*>(out);
-    } else if (reinterpret_cast<std::uintptr_t>(leaf.data) % std::uintptr_t(format_bytes(leaf.format)) != 0) {
-      auto* out = own<std::byte>(t.bytes.size());
-      std::copy(t.bytes.begin(), t.bytes.end(), out);
+  void point(StoredTensor<S, D...>& leaf, const TensorEntry& t, Index first, Convert convert,
+             const std::string& where) {
+    const Format format = require_format(t, where);
+    leaf.format = convert.value_or(format);
+    if (leaf.format != format) {
+      const std::vector<float> values = values_of(leaf, t, first);
+      return quantise(leaf, values.data());
+    }
+    const Index skipped = first * row_bytes(format, leaf.size(1));
+    leaf.data = t.bytes.data() + skipped;
+    if (format == Format::kNf4) {
+      const auto& parts = nf4_.emplace_back(t);
+      if (leaf.size(1) % kNf4Row != 0)
+        throw Error(ErrorKind::kFormat, where + ": an nf4 matrix must have a multiple of 16 columns, found " +
+                                            std::to_string(leaf.size(1)));
+      leaf.nf4 = &parts.scales;
+    } else if (!is_block_format(format) &&
+               reinterpret_cast<std::uintptr_t>(leaf.data) % std::uintptr_t(block_bytes(format)) != 0) {
+      const std::size_t bytes = std::size_t(leaf.rows() * row_bytes(format, leaf.size(1)));
+      auto* out = own<std::byte>(bytes);
+      std::copy_n(leaf.data, bytes, out);
       leaf.data = out;
     }
   }
+  // Rounds a matrix to its leaf's format. A width that nf4 cannot have becomes bf16.
   template <class S, Index... D>
-  void point(View<const float, S, D...>& leaf, const TensorEntry& t, Convert, const std::string& where) {
-    require_floating(t, where);
-    if (t.dtype == DType::kF32 && reinterpret_cast<std::uintptr_t>(t.bytes.data()) % alignof(float) == 0) {
-      leaf = View<const float, S, D...>(reinterpret_cast<const float*>(t.bytes.data()));
+  void quantise(StoredTensor<S, D...>& leaf, const float* values) {
+    const Index n = leaf.rows(), width = leaf.size(1);
+    if (leaf.format == Format::kNf4 && width % kNf4Row == 0) {
+      const auto& m = quantised_.emplace_back(quantise_nf4(values, n * width));
+      leaf.data = m.packed.data();
+      leaf.nf4 = &scales_.emplace_back(m.scales());
       return;
     }
-    const std::vector<float> values = to_floats(t);
+    if (leaf.format == Format::kNf4) leaf.format = Format::kBf16;
+    const Index step = row_bytes(leaf.format, width);
+    auto* out = own<std::byte>(std::size_t(n * step));
+    for (Index r = 0; r < n; ++r) quantise_row(leaf.format, out + r * step, values + r * width, width);
+    leaf.data = out;
+  }
+  template <class S, Index... D>
+  void point(View<const float, S, D...>& leaf, const TensorEntry& t, Index first, Convert, const std::string& where) {
+    require_format(t, where);
+    if (t.dtype == DType::kF32 && reinterpret_cast<std::uintptr_t>(t.bytes.data()) % alignof(float) == 0) {
+      leaf = View<const float, S, D...>(reinterpret_cast<const float*>(t.bytes.data()) + first * leaf.row_size());
+      return;
+    }
+    const std::vector<float> values = values_of(leaf, t, first);
     float* out = own<float>(values.size());
     std::copy(values.begin(), values.end(), out);
     leaf = View<const float, S, D...>(out);
@@ -171,10 +220,10 @@ class Weights {
   // A leaf that can be written: its own memory if it has any, else ours.
   template <class T, class S, Index... D>
   requires(std::same_as<T, float> || std::same_as<T, bf16>) void point(View<T, S, D...>& leaf, const TensorEntry& t,
-                                                                       Convert, const std::string& where) {
-    require_floating(t, where);
-    if (!leaf.data) leaf = View<T, S, D...>(own<T>(std::size_t(t.count())));
-    const std::vector<float> values = to_floats(t);
+                                                                       Index first, Convert, const std::string& where) {
+    require_format(t, where);
+    const std::vector<float> values = values_of(leaf, t, first);
+    if (!leaf.data) leaf = View<T, S, D...>(own<T>(values.size()));
     auto value = values.begin();
     for (Index r = 0; r < leaf.rows(); ++r)
       for (Index c = 0; c < leaf.row_size(); ++c, ++value)
@@ -183,9 +232,22 @@ class Weights {
         else
           leaf.row(r)[c] = to_bf16(*value);
   }
-  static void require_floating(const TensorEntry& t, const std::string& where) {
-    if (t.dtype != DType::kF16 && t.dtype != DType::kBf16 && t.dtype != DType::kF32)
-      throw Error(ErrorKind::kFormat, where + ": expected f32, f16 or bf16, found " + dtype_name(t.dtype));
+  // The values of a leaf that is rows [first, …) of a tensor.
+  static std::vector<float> values_of(const auto& leaf, const TensorEntry& t, Index first) {
+    Index n = 1;
+    for (int d = 0; d < leaf.kRank; ++d) n *= leaf.size(d);
+    std::vector<float> values = to_floats(t);
+    const Index row = n / std::max<Index>(leaf.rows(), 1);
+    values.erase(values.begin(), values.begin() + first * row);
+    values.resize(std::size_t(n));
+    return values;
+  }
+  static Format require_format(const TensorEntry& t, const std::string& where) {
+    const auto format = format_of(t.dtype);
+    if (!format)
+      throw Error(ErrorKind::kFormat,
+                  where + ": expected f32, f16, bf16, q8, q4, q4_1 or nf4, found " + dtype_name(t.dtype));
+    return *format;
   }
   template <class T>
   T* own(std::size_t n) {
@@ -194,6 +256,9 @@ class Weights {
 
   std::vector<Open> sources_;
   std::list<Buffer> slabs_;
+  std::list<detail::Nf4Parts> nf4_;  // of nf4 tensors read from files
+  std::list<Nf4Matrix> quantised_;   // of matrices rounded to nf4 at load
+  std::list<Nf4Scales> scales_;
   std::map<std::string, std::vector<std::string>> lacking_;  // a missing tensor's name to those of our leaves
 };
 

@@ -14,7 +14,7 @@ enum class Missing { kRefuse, kAllow };
 struct LoadOptions {
   Missing landmarks = Missing::kRefuse;  // a checkpoint without FRLP and FRGCA: published weights
   Missing towers = Missing::kRefuse;     // a checkpoint without its towers: for questions without pictures
-  io::Weights::Convert convert = io::Weights::Convert::kKeep;
+  io::Weights::Convert convert = {};
 };
 
 class AnyModel {
