@@ -4,6 +4,7 @@
 
 #include <list>
 #include <map>
+#include <numeric>
 
 #include "facellava/core/quantise.hpp"
 #include "facellava/cpu/device.hpp"
@@ -354,16 +355,38 @@ TEST_CASE("attention: ranges, causal tails, strides, grouped heads") {
   for (auto [heads, kv, d] : {std::array<Index, 3>{1, 1, 8}, {4, 2, 24}, {6, 1, 33}, {2, 2, 64}})
     for (const Case& c : cases) {
       Random<float> q(40, heads * d, 1), k(80, kv * d, 2, 4), v(80, kv * d, 3), o(40, heads * d, 4), lse(40, heads, 5);
+      for (float& x : q.values) x = to_float(to_bf16(x));  // native products of bf16 keys round q: let it stay as it is
       auto qd = q.as<double>(), kd = k.as<double>(), vd = v.as<double>(), od = o.as<double>(), ld = lse.as<double>();
       attention(ref, od.heads(heads), ld.matrix(), qd.heads(heads), kd.heads(kv), vd.heads(kv), array(c.sequences),
-                array(c.ranges), c.mask, 0.3f);
+                array(c.ranges), c.mask, 0.25f);
+      std::vector<bf16> kb(std::size_t(80 * kv * d)), vb = kb;
+      const View<bf16, Host, kDyn, kDyn, kDyn> slab_k(kb.data(), 80, kv, d), slab_v(vb.data(), 80, kv, d);
+      std::vector<int> slots(80);
+      std::iota(slots.begin(), slots.end(), 0);
+      kv_append(ref, slab_k, slab_v, kd.heads(kv), vd.heads(kv), array(slots));
+      auto ob = od, lb = ld;
+      attention(ref, ob.heads(heads), lb.matrix(), qd.heads(heads), slab_k, slab_v, array(c.sequences), array(c.ranges),
+                c.mask, 0.25f);
       at_every_isa([&](auto& dev) {
         auto a = o;
         auto l = lse;
         attention(dev, a.heads(heads), l.matrix(), q.heads(heads), k.heads(kv), v.heads(kv), array(c.sequences),
-                  array(c.ranges), c.mask, 0.3f);
+                  array(c.ranges), c.mask, 0.25f);
         CHECK(error(a, od) < 64 * kEps);  // exp of a sum of d terms of size about 3
         CHECK(error(l, ld) < 64 * kEps);
+
+        std::vector<bf16> ours(kb.size()), values(vb.size());
+        const View<bf16, Host, kDyn, kDyn, kDyn> own_k(ours.data(), 80, kv, d), own_v(values.data(), 80, kv, d);
+        kv_append(dev, own_k, own_v, k.heads(kv), v.heads(kv), array(slots));
+        for (std::size_t i = 0; i < kb.size(); ++i)
+          REQUIRE((ours[i].bits == kb[i].bits && values[i].bits == vb[i].bits));
+        for (auto precision : {cpu::Precision::kExact, cpu::Precision::kNative}) {
+          cpu::Device other({.threads = 2, .isa = dev.isa(), .precision = precision});
+          attention(other, a.heads(heads), l.matrix(), q.heads(heads), own_k, own_v, array(c.sequences),
+                    array(c.ranges), c.mask, 0.25f);
+          CHECK(error(a, ob) < 64 * kEps);
+          CHECK(error(l, lb) < 64 * kEps);
+        }
       });
     }
 }

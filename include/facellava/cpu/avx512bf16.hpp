@@ -101,9 +101,20 @@ struct IntegerDot {
 
 #include "facellava/cpu/product.inl"
 
+// Like to_bf16, but the hardware flushes denormals.
+FACELLAVA_TARGET inline void round_bf16(bf16* y, const float* x, Index n) {
+  Index k = 0;
+  for (; k + 16 <= n; k += 16) _mm256_storeu_si256((__m256i*)(y + k), (__m256i)_mm512_cvtneps_pbh(avx512::load(x + k)));
+  if (k < n) {
+    const auto rest = avx512::first(n - k);
+    _mm256_mask_storeu_epi16(y + k, rest, (__m256i)_mm512_cvtneps_pbh(avx512::load_first(x + k, n - k)));
+  }
+}
+
 inline const Kernels& kernels() {
   static const Kernels table = [] {
     Kernels t = avx512::kernels();
+    t.round_bf16 = round_bf16;
     t.bf16_product = multiplier<BrainDot>();
     t.q8_product = multiplier<IntegerDot<Format::kQ8>>();
     t.q4_product = multiplier<IntegerDot<Format::kQ4>>();

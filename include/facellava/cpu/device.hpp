@@ -57,8 +57,7 @@ class Device {
       p.ldr = residual.stride;
     }
     if (p.m == 0) return;
-    const Multiplier* native = precision_ == Precision::kNative ? kernels_->native(m.format) : nullptr;
-    multiply(native ? *native : kernels_->exact, p, x);
+    multiply(multiplier(m.format), p, x);
   }
 
   template <class W>
@@ -130,7 +129,9 @@ class Device {
     });
   }
 
-  void attention(Ten o, Mat lse, CTen q, CTen k, CTen v, Array<Sequence> sequences, Array<KvRange> ranges, Mask mask,
+  // k and v: fp32 or bf16
+  template <class KV>
+  void attention(Ten o, Mat lse, CTen q, KV k, KV v, Array<Sequence> sequences, Array<KvRange> ranges, Mask mask,
                  float scale) {
     blocks_.clear();
     for (Index s = 0; s < sequences.rows(); ++s)
@@ -142,12 +143,13 @@ class Device {
       attend(blocks_[task / heads], h, h / group, scratch(thread), o, lse, q, k, v, ranges, mask, scale);
     });
   }
-  void kv_append(Ten slab_k, Ten slab_v, CTen k, CTen v, Array<int> slots) {
-    for (Index r = 0; r < k.rows(); ++r) {
-      check_index(slots(r), slab_k.rows(), "kv_append: slot");
-      std::copy_n(k.row(r), k.row_size(), slab_k.row(slots(r)));
-      std::copy_n(v.row(r), v.row_size(), slab_v.row(slots(r)));
-    }
+  template <class Slab>
+  void kv_append(Slab slab_k, Slab slab_v, CTen k, CTen v, Array<int> slots) {
+    for (Index r = 0; r < k.rows(); ++r) check_index(slots(r), slab_k.rows(), "kv_append: slot");
+    each_row(k.rows(), k.row_size(), [&](Index r, int) {
+      keep(slab_k.row(slots(r)), k.row(r), k.row_size());
+      keep(slab_v.row(slots(r)), v.row(r), v.row_size());
+    });
   }
 
   template <class S>
@@ -256,8 +258,20 @@ class Device {
 
   static Rows rows_of(const Stored& w) { return {w.data, w.format, row_bytes(w.format, w.sizes[1]), w.nf4}; }
   static Rows rows_of(CMat w) { return rows_of(w.data, w.stride); }
-  static Rows rows_of(const float* p, Index stride) {
-    return {reinterpret_cast<const std::byte*>(p), Format::kF32, stride * Index(sizeof(float)), nullptr};
+  template <class T>
+  static Rows rows_of(const T* p, Index stride) {
+    constexpr Format format = std::is_same_v<T, float> ? Format::kF32 : Format::kBf16;
+    return {reinterpret_cast<const std::byte*>(p), format, stride * Index(sizeof(T)), nullptr};
+  }
+  void keep(float* to, const float* from, Index n) const { std::copy_n(from, n, to); }
+  void keep(bf16* to, const float* from, Index n) const { kernels_->round_bf16(to, from, n); }
+  void weigh(float* o, Index ldo, const float* p, Index ldp, const float* v, Index ldv, Index m, Index n,
+             Index d) const {
+    kernels_->weigh(o, ldo, p, ldp, v, ldv, m, n, d);
+  }
+  void weigh(float* o, Index ldo, const float* p, Index ldp, const bf16* v, Index ldv, Index m, Index n,
+             Index d) const {
+    kernels_->weigh_bf16(o, ldo, p, ldp, v, ldv, m, n, d);
   }
   void read_row(float* y, const Rows& w, Index r, Index n) const {
     kernels_->widen(y, w.data + r * w.step, w.format, 0, n, w.nf4);
@@ -272,6 +286,10 @@ class Device {
     });
   }
 
+  const Multiplier& multiplier(Format f) const {
+    const Multiplier* native = precision_ == Precision::kNative ? kernels_->native(f) : nullptr;
+    return native ? *native : kernels_->exact;
+  }
   // Packs x, then splits the columns of y among the threads.
   void multiply(const Multiplier& by, Product& p, CMat x) {
     const Index panels = by.panels(p.m), bytes = by.panel_bytes(p.m, p.k);
@@ -313,8 +331,9 @@ class Device {
 
   // One head of a block of queries: scores of all their keys, softmax, values. Keys are taken in the order of the
   // sequence, so neither chunks nor forks nor neighbours change a bit.
-  void attend(const Block& b, Index h, Index g, Scratch& s, Ten o, Mat lse, CTen q, CTen k, CTen v,
-              Array<KvRange> ranges, Mask mask, float scale) {
+  template <class KV>
+  void attend(const Block& b, Index h, Index g, Scratch& s, Ten o, Mat lse, CTen q, KV k, KV v, Array<KvRange> ranges,
+              Mask mask, float scale) {
     const Sequence& seq = b.sequence;
     const Index d = q.size(2), step = seq.stride, first = seq.q_first + b.first * step;
     Index all = 0;
@@ -337,12 +356,12 @@ class Device {
         done += r.count;
       }
     };
-    const std::byte* packed = pack_alone(kernels_->exact, s, scaled, b.count, d);
+    const Multiplier& by = multiplier(rows_of(k.data, k.stride).format);
+    const std::byte* packed = pack_alone(by, s, scaled, b.count, d);
     each_range([&](Index row, Index done, Index count) {
       const Rows r = rows_of(&k(row, g, 0), k.stride * step);
-      kernels_->exact.run(
-          {p + done, keys, packed, r.data, r.step, r.format, nullptr, b.count, count, d, nullptr, nullptr, 0},
-          s.product(kernels_->exact.scratch_bytes));
+      by.run({p + done, keys, packed, r.data, r.step, r.format, nullptr, b.count, count, d, nullptr, nullptr, 0},
+             s.product(by.scratch_bytes));
     });
     for (int i = 0; i < b.count; ++i) {
       const Extremum e = kernels_->softmax(p + i * keys, seen(i));
@@ -351,8 +370,7 @@ class Device {
       std::fill_n(&o(first + i * step, h, 0), d, 0.f);
     }
     each_range([&](Index row, Index done, Index count) {
-      kernels_->weigh(&o(first, h, 0), o.stride * step, p + done, keys, &v(row, g, 0), v.stride * step, b.count, count,
-                      d);
+      weigh(&o(first, h, 0), o.stride * step, p + done, keys, &v(row, g, 0), v.stride * step, b.count, count, d);
     });
   }
 

@@ -59,6 +59,9 @@ struct Kernels {
 
   // o[i, :] += Σ_j p[i, j] v[j, :], j ascending: m rows of p and o, n keys, d columns.
   void (*weigh)(float* o, Index ldo, const float* p, Index ldp, const float* v, Index ldv, Index m, Index n, Index d);
+  void (*weigh_bf16)(float* o, Index ldo, const float* p, Index ldp, const bf16* v, Index ldv, Index m, Index n,
+                     Index d);
+  void (*round_bf16)(bf16* y, const float* x, Index n);
 };
 
 inline const Multiplier* Kernels::native(Format f) const {

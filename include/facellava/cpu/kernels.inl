@@ -189,8 +189,13 @@ FACELLAVA_TARGET inline Extremum softmax(float* x, Index n) {
 
 // ---- attention's second product
 
-template <int M, int V>
-FACELLAVA_TARGET void weigh_tile(float* o, Index ldo, const float* p, Index ldp, const float* v, Index ldv, Index n) {
+FACELLAVA_TARGET inline Reg load_value(const float* p) { return load(p); }
+FACELLAVA_TARGET inline Reg load_value(const bf16* p) { return load_half<Format::kBf16>(p); }
+FACELLAVA_TARGET inline Reg load_value_first(const float* p, Index n) { return load_first(p, n); }
+FACELLAVA_TARGET inline Reg load_value_first(const bf16* p, Index n) { return load_half_first<Format::kBf16>(p, n); }
+
+template <int M, int V, class T>
+FACELLAVA_TARGET void weigh_tile(float* o, Index ldo, const float* p, Index ldp, const T* v, Index ldv, Index n) {
   Reg sum[M][V];
 #pragma GCC unroll 8
   for (int a = 0; a < M; ++a)
@@ -199,7 +204,7 @@ FACELLAVA_TARGET void weigh_tile(float* o, Index ldo, const float* p, Index ldp,
   for (Index j = 0; j < n; ++j) {
     Reg r[V];
 #pragma GCC unroll 8
-    for (int c = 0; c < V; ++c) r[c] = load(v + j * ldv + c * kLanes);
+    for (int c = 0; c < V; ++c) r[c] = load_value(v + j * ldv + c * kLanes);
 #pragma GCC unroll 8
     for (int a = 0; a < M; ++a) {
       const Reg w = splat(p[a * ldp + j]);
@@ -212,27 +217,32 @@ FACELLAVA_TARGET void weigh_tile(float* o, Index ldo, const float* p, Index ldp,
 #pragma GCC unroll 8
     for (int c = 0; c < V; ++c) store(o + a * ldo + c * kLanes, sum[a][c]);
 }
-FACELLAVA_TARGET inline void weigh_rest(float* o, const float* p, const float* v, Index ldv, Index n, Index d) {
+template <class T>
+FACELLAVA_TARGET inline void weigh_rest(float* o, const float* p, const T* v, Index ldv, Index n, Index d) {
   Reg sum = load_first(o, d);
-  for (Index j = 0; j < n; ++j) sum = fma(splat(p[j]), load_first(v + j * ldv, d), sum);
+  for (Index j = 0; j < n; ++j) sum = fma(splat(p[j]), load_value_first(v + j * ldv, d), sum);
   store_first(o, sum, d);
 }
-FACELLAVA_TARGET inline void weigh(float* o, Index ldo, const float* p, Index ldp, const float* v, Index ldv, Index m,
+template <class T>
+FACELLAVA_TARGET inline void weigh(float* o, Index ldo, const float* p, Index ldp, const T* v, Index ldv, Index m,
                                    Index n, Index d) {
-  constexpr Index kWide = 2 * kLanes;
+  constexpr Index kWide = kTileN * kLanes;
   for (Index i = 0; i < m;) {
-    const Index rows = i + 4 <= m ? 4 : 1;
+    const Index rows = i + kTileM <= m ? kTileM : 1;
     float* y = o + i * ldo;
     const float* w = p + i * ldp;
     Index c = 0;
     for (; c + kWide <= d; c += kWide)
-      rows == 4 ? weigh_tile<4, 2>(y + c, ldo, w, ldp, v + c, ldv, n)
-                : weigh_tile<1, 2>(y + c, ldo, w, ldp, v + c, ldv, n);
+      rows == kTileM ? weigh_tile<kTileM, kTileN>(y + c, ldo, w, ldp, v + c, ldv, n)
+                     : weigh_tile<1, kTileN>(y + c, ldo, w, ldp, v + c, ldv, n);
     for (; c < d; c += kLanes)
       for (Index a = 0; a < rows; ++a)
         weigh_rest(y + a * ldo + c, w + a * ldp, v + c, ldv, n, std::min<Index>(kLanes, d - c));
     i += rows;
   }
+}
+FACELLAVA_TARGET inline void round_bf16(bf16* y, const float* x, Index n) {
+  for (Index k = 0; k < n; ++k) y[k] = to_bf16(x[k]);
 }
 
 inline constexpr Kernels make_kernels() {
@@ -250,6 +260,8 @@ inline constexpr Kernels make_kernels() {
       .softmax = softmax,
       .log_sum_exp = log_sum_exp,
       .widen = widen,
-      .weigh = weigh,
+      .weigh = weigh<float>,
+      .weigh_bf16 = weigh<bf16>,
+      .round_bf16 = round_bf16,
   };
 }

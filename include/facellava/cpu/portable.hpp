@@ -1,6 +1,7 @@
 // The kernels by Eigen, at the program's own baseline: any processor. Every output is one dot product along K.
 #pragma once
 #include <Eigen/Core>
+#include <algorithm>
 #include <cmath>
 
 #include "facellava/cpu/kernels.hpp"
@@ -75,11 +76,13 @@ inline Extremum softmax(float* x, Index n) {
   for (Index k = 0; k < n; ++k) x[k] = std::exp(x[k] - e.top) / e.sum;
   return e;
 }
-inline void weigh(float* o, Index ldo, const float* p, Index ldp, const float* v, Index ldv, Index m, Index n,
-                  Index d) {
+template <class T>
+void weigh(float* o, Index ldo, const float* p, Index ldp, const T* v, Index ldv, Index m, Index n, Index d) {
   for (Index i = 0; i < m; ++i)
-    for (Index j = 0; j < n; ++j) axpy(o + i * ldo, v + j * ldv, p[i * ldp + j], d);
+    for (Index j = 0; j < n; ++j)
+      for (Index c = 0; c < d; ++c) o[i * ldo + c] += p[i * ldp + j] * to_float(v[j * ldv + c]);
 }
+inline void round_bf16(bf16* y, const float* x, Index n) { std::transform(x, x + n, y, to_bf16); }
 
 inline const Kernels& kernels() {
   static constexpr Kernels table{
@@ -96,7 +99,9 @@ inline const Kernels& kernels() {
       .softmax = softmax,
       .log_sum_exp = log_sum_exp,
       .widen = widen,
-      .weigh = weigh,
+      .weigh = weigh<float>,
+      .weigh_bf16 = weigh<bf16>,
+      .round_bf16 = round_bf16,
   };
   return table;
 }

@@ -168,7 +168,7 @@ class Device {
         for (Index d = 0; d < q.size(2); ++d) {
           R value{};
           Index n = 0;
-          keys([&](Index j) { value += p[n++] * R(v(j, h / group, d)); });
+          keys([&](Index j) { value += p[n++] * number<R>(v(j, h / group, d)); });
           o(r, h, d) = value;
         }
         lse(r, h) = top + log(sum);
@@ -180,8 +180,8 @@ class Device {
     for (Index r = 0; r < k.rows(); ++r) {
       check_index(slots(r), slab_k.rows(), "kv_append: slot");
       for (Index c = 0; c < k.row_size(); ++c) {
-        slab_k.row(slots(r))[c] = k.row(r)[c];
-        slab_v.row(slots(r))[c] = v.row(r)[c];
+        put(slab_k.row(slots(r))[c], k.row(r)[c]);
+        put(slab_v.row(slots(r))[c], v.row(r)[c]);
       }
     }
   }
@@ -253,10 +253,24 @@ class Device {
   template <class V>
   using Field = Stat<std::remove_const_t<typename V::Element>>;
 
+  template <class R, class T>
+  static R number(const T& x) {
+    if constexpr (std::is_same_v<T, bf16>)
+      return R(to_float(x));
+    else
+      return R(x);
+  }
+  template <class T>
+  static void put(T& y, const auto& x) {
+    if constexpr (std::is_same_v<T, bf16>)
+      y = to_bf16(float(x));
+    else
+      y = x;
+  }
   static auto dot(auto a, Index i, Index g, auto b, Index j, Index h) {
     using R = Field<decltype(a)>;
     R sum{};
-    for (Index d = 0; d < a.size(2); ++d) sum += R(a(i, g, d)) * R(b(j, h, d));
+    for (Index d = 0; d < a.size(2); ++d) sum += R(a(i, g, d)) * number<R>(b(j, h, d));
     return sum;
   }
 
