@@ -1,9 +1,11 @@
 // Arena: a bump allocator on a slab that it does not own. Without a slab it only counts: peak() is the memory plan.
-// Buffer: owned host memory, 64-byte aligned, uninitialised.
+// Buffer: owned host memory, 64-byte aligned, uninitialised, of any std::pmr::memory_resource.
 #pragma once
 #include <algorithm>
 #include <cstddef>
+#include <memory_resource>
 #include <new>
+#include <string>
 #include <utility>
 
 #include "facellava/core/view.hpp"
@@ -41,11 +43,23 @@ class Arena {
 class Buffer {
  public:
   Buffer() = default;
-  explicit Buffer(std::size_t bytes)
-      : data_(bytes ? ::operator new(bytes, std::align_val_t(64)) : nullptr), bytes_(bytes) {}
-  ~Buffer() { ::operator delete(data_, std::align_val_t(64)); }
-  Buffer(Buffer&& o) noexcept : data_(std::exchange(o.data_, nullptr)), bytes_(std::exchange(o.bytes_, 0)) {}
+  // memory: nullptr for new and delete; it must outlive the buffer. Errors: kCapacity (memory that is not granted).
+  explicit Buffer(std::size_t bytes, std::pmr::memory_resource* memory = nullptr)
+      : memory_(memory ? memory : std::pmr::new_delete_resource()), bytes_(bytes) {
+    if (bytes == 0) return;
+    try {
+      data_ = memory_->allocate(bytes, kAlign);
+    } catch (const std::bad_alloc&) {
+      throw Error(ErrorKind::kCapacity, "expected " + std::to_string(bytes) + " bytes of memory, found fewer");
+    }
+  }
+  ~Buffer() {
+    if (data_) memory_->deallocate(data_, bytes_, kAlign);
+  }
+  Buffer(Buffer&& o) noexcept
+      : memory_(o.memory_), data_(std::exchange(o.data_, nullptr)), bytes_(std::exchange(o.bytes_, 0)) {}
   Buffer& operator=(Buffer&& o) noexcept {
+    std::swap(memory_, o.memory_);
     std::swap(data_, o.data_);
     std::swap(bytes_, o.bytes_);
     return *this;
@@ -54,6 +68,8 @@ class Buffer {
   std::size_t size() const { return bytes_; }
 
  private:
+  static constexpr std::size_t kAlign = 64;
+  std::pmr::memory_resource* memory_ = nullptr;
   void* data_ = nullptr;
   std::size_t bytes_ = 0;
 };
@@ -61,14 +77,17 @@ class Buffer {
 // A slab that grows to what is asked of it and is used again. What was carved before is lost.
 class Workspace {
  public:
+  // memory: as of a Buffer
+  explicit Workspace(std::pmr::memory_resource* memory = nullptr) : memory_(memory) {}
+
   // Runs plan(arena) once to count and once on a slab that is large enough: one function says what memory is needed and
-  // hands it out.
+  // hands it out. Errors: kCapacity (memory that is not granted), after which the workspace is empty.
   void carve(auto&& plan) {
     Arena count;
     plan(count);
     if (count.peak() > slab_.size()) {
       slab_ = Buffer();
-      slab_ = Buffer(count.peak());
+      slab_ = Buffer(count.peak(), memory_);
     }
     Arena arena(slab_.data(), slab_.size());
     plan(arena);
@@ -76,6 +95,7 @@ class Workspace {
   std::size_t bytes() const { return slab_.size(); }
 
  private:
+  std::pmr::memory_resource* memory_;
   Buffer slab_;
 };
 

@@ -234,6 +234,55 @@ void region_attention(D& dev, O o, P p, Q q, K k, V v, B bias, float scale) {
   dev.region_attention(out(o), out(p), in(q), in(k), in(v), in(bias), scale);
 }
 
+// The same attention with the nine keys and values of a frame folded into the matrices around it, so that x meets
+// F H 9 rows in place of a whole matrix (layers/region_attention.hpp). Rows of a: (frame, head, region).
+
+// a = Σ_d k[.., d] W[h D + d], c = Σ_d k[.., d] b[h D + d].   a [F H 9, in], c [F H 9], k [F 9, H, D], W [H D, in],
+// b [H D].  =
+template <class D, class A, class C, class K, class W, class B>
+void fold_keys(D& dev, A a, C c, K k, const W& w, const B& b) {
+  here<D, A, C, K, W, B>();
+  same<1, 1>(a, w, "fold_keys: width of a and columns of W");
+  same<0, 0>(a, c, "fold_keys: rows of a and c");
+  same<0, 0>(b, w, "fold_keys: bias and rows of W");
+  check_equal(k.rows() * k.size(1), a.rows(), "fold_keys: rows of a");
+  check_equal(k.row_size(), w.size(0), "fold_keys: rows of W and heads");
+  dev.fold_keys(out(a), out(c), in(k), in(w), in(b));
+}
+// a = Σ_d v[.., d] W[:, h D + d].   a [F H 9, out], v [F 9, H, D], W [out, H D].  =
+template <class D, class A, class V, class W>
+void fold_values(D& dev, A a, V v, const W& w) {
+  here<D, A, V, W>();
+  same<1, 0>(a, w, "fold_values: width of a and rows of W");
+  check_equal(v.rows() * v.size(1), a.rows(), "fold_values: rows of a");
+  check_equal(v.row_size(), w.size(1), "fold_values: columns of W and heads");
+  dev.fold_values(out(a), in(v), in(w));
+}
+// p = softmax(scale (x aᵀ + c) + bias) over the regions of a token's frame.   p [r, H, 9], x [r, in], a [F H 9, in],
+// c [F H 9], bias [r, 9] or None.  =
+template <class D, class P, class X, class A, class C, class B>
+void region_scores(D& dev, P p, X x, A a, C c, B bias, float scale) {
+  here<D, P, X, A, C, B>();
+  same<0, 0>(p, x, "region_scores: rows of p and x");
+  same<1, 1>(a, x, "region_scores: width of a and x");
+  same<0, 0>(a, c, "region_scores: rows of a and c");
+  same<0, 0>(bias, x, "region_scores: rows of the bias");
+  check_equal(0, a.rows() % p.row_size(), "region_scores: rows of a over whole frames");
+  dev.region_scores(out(p), in(x), in(a), in(c), in(bias), scale);
+}
+// y = p a + b + residual.   y, residual [r, out], p [r, H, 9], a [F H 9, out], b [out] or None.  =  residual may be y.
+template <class D, class Y, class P, class A, class B, class R>
+void region_sum(D& dev, Y y, P p, A a, const B& b, R residual) {
+  here<D, Y, P, A, B, R>();
+  same<0, 0>(y, p, "region_sum: rows of y and p");
+  same<1, 1>(y, a, "region_sum: width of y and a");
+  same<0, 1>(b, y, "region_sum: bias and width of y");
+  same<0, 0>(residual, y, "region_sum: rows of the residual");
+  same<1, 1>(residual, y, "region_sum: width of the residual");
+  check_equal(0, a.rows() % p.row_size(), "region_sum: rows of a over whole frames");
+  dev.region_sum(out(y), in(p), in(a), in(b), in(residual));
+}
+
 // ---- words
 
 // scores[i] = log softmax(logits[i])[ids[i]].   scores, ids [r], logits [r, vocabulary].  =

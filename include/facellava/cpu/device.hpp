@@ -1,63 +1,35 @@
-// The CPU device: threads, scratch and one instruction set's kernels. Activations are fp32; a matrix is read in the
-// format it is stored in. One thread at a time may call a device's ops; weights are const and shared.
+// The CPU device. Activations are fp32, keys and values fp32 or bf16; a matrix is read in the format it is stored in.
+// One thread at a time may call a device's ops; weights are const and shared. What the ops do: core/ops.hpp.
 #pragma once
-#include <algorithm>
 #include <cmath>
-#include <cstring>
-#include <vector>
 
-#include "facellava/core/arena.hpp"
 #include "facellava/core/ops.hpp"
-#include "facellava/cpu/avx2.hpp"
-#include "facellava/cpu/avx512.hpp"
-#include "facellava/cpu/avx512bf16.hpp"
-#include "facellava/cpu/portable.hpp"
-#include "facellava/cpu/thread_pool.hpp"
+#include "facellava/cpu/engine.hpp"
 
 namespace facellava::cpu {
 
-// kExact: activations stay fp32, whatever a matrix is stored in. kNative: they are rounded to what the hardware
-// multiplies with that format: bf16 for bf16 matrices (AVX-512 bf16), int8 in blocks of 32 for q8 and q4 (AVX2 and up).
-enum class Precision { kExact, kNative };
-
-struct Options {
-  int threads = 0;  // 0: one a hardware thread
-  Isa isa = best_isa();
-  Precision precision = Precision::kExact;
-};
-
-class Device {
+class Device : public Engine {
  public:
-  using Space = Host;
-  template <class T>
-  using Array = View<const T, Host, kDyn>;
-  using Vec = View<float, Host, kDyn>;
-  using CVec = View<const float, Host, kDyn>;
-  using Mat = View<float, Host, kDyn, kDyn>;
-  using CMat = View<const float, Host, kDyn, kDyn>;
-  using Ten = View<float, Host, kDyn, kDyn, kDyn>;
-  using CTen = View<const float, Host, kDyn, kDyn, kDyn>;
-  using Stored = StoredTensor<Host, kDyn, kDyn>;
-
-  explicit Device(const Options& o = {})
-      : isa_(o.isa), precision_(o.precision), kernels_(&table(o.isa)), pool_(o.threads), scratch_(pool_.size()) {}
-
-  Isa isa() const { return isa_; }
-  Precision precision() const { return precision_; }
-  int threads() const { return pool_.size(); }
+  explicit Device(const Options& o = {}) : Engine(o) {}
 
   template <class W, class B, class R>
   void linear(Mat y, CMat x, const W& w, const B& bias, R residual) {
     const Rows m = rows_of(w);
-    Product p{y.data,   y.stride,  nullptr,   m.data,  m.step,  m.format, m.nf4,
-              x.rows(), w.size(0), x.size(1), nullptr, nullptr, 0};
+    Product p{.y = y.data,
+              .ldy = y.stride,
+              .w = m.data,
+              .w_step = m.step,
+              .format = m.format,
+              .nf4 = m.nf4,
+              .m = x.rows(),
+              .n = w.size(0),
+              .k = x.size(1)};
     if constexpr (kPresent<B>) p.bias = bias.data;
     if constexpr (kPresent<R>) {
       p.residual = residual.data;
       p.ldr = residual.stride;
     }
-    if (p.m == 0) return;
-    multiply(multiplier(m.format), p, x);
+    multiply(p, x, multiplier(m.format));
   }
 
   template <class W>
@@ -190,6 +162,101 @@ class Device {
     });
   }
 
+  template <class W, class B>
+  void fold_keys(Mat a, Vec c, CTen k, const W& w, const B& b) {
+    constexpr Index kRows = kFoldRows, kColumns = kFoldColumns;
+    const Rows m = rows_of(w);
+    const Index heads = k.size(1), d = k.size(2), frames = k.rows() / kRegionCount;
+    const Index chunks = (a.size(1) + kColumns - 1) / kColumns;
+    pool_.run(heads * chunks, [&](Index task, int thread) {
+      const Index h = task / chunks, first = task % chunks * kColumns, n = std::min(kColumns, a.size(1) - first);
+      float* wide = reinterpret_cast<float*>(scratch(thread).product(kRows * kColumns * Index(sizeof(float))));
+      for (Index f = 0; f < frames; ++f)
+        for (Index g = 0; g < kRegionCount; ++g) std::fill_n(&a(folded(f, h, heads) + g, first), n, 0.f);
+      for (Index d0 = 0; d0 < d; d0 += kRows) {
+        const Index rows = std::min(kRows, d - d0);
+        for (Index i = 0; i < rows; ++i)
+          kernels_->widen(wide + i * kColumns, m.data + (h * d + d0 + i) * m.step, m.format, first, n, m.nf4);
+        for (Index f = 0; f < frames; ++f)
+          kernels_->weigh(&a(folded(f, h, heads), first), a.stride, &k(f * kRegionCount, h, d0), k.stride, wide,
+                          kColumns, kRegionCount, rows, n);
+      }
+    });
+    for (Index f = 0; f < frames; ++f)
+      for (Index h = 0; h < heads; ++h)
+        for (Index g = 0; g < kRegionCount; ++g) {
+          float sum = 0;
+          if constexpr (kPresent<B>)
+            for (Index i = 0; i < d; ++i) sum += k(f * kRegionCount + g, h, i) * b(h * d + i);
+          c(folded(f, h, heads) + g) = sum;
+        }
+  }
+  template <class W>
+  void fold_values(Mat a, CTen v, const W& w) {
+    const Rows m = rows_of(w);
+    const Index heads = v.size(1), d = v.size(2);
+    check_equal(0, d % block_size(m.format), "fold_values: head size over whole blocks");
+    for (Index f = 0; f < v.rows() / kRegionCount; ++f)
+      for (Index h = 0; h < heads; ++h) {
+        CMat x(&v(f * kRegionCount, h, 0), kRegionCount, d);
+        x.stride = v.stride;
+        multiply({.y = a.row(folded(f, h, heads)),
+                  .ldy = a.stride,
+                  .w = m.data + row_bytes(m.format, h * d),
+                  .w_step = m.step,
+                  .format = m.format,
+                  .nf4 = m.nf4,
+                  .m = kRegionCount,
+                  .n = a.size(1),
+                  .k = d},
+                 x, kernels_->exact);
+      }
+  }
+  template <class B>
+  void region_scores(Ten p, CMat x, CMat a, CVec c, B bias, float scale) {
+    const Index keys = p.row_size(), frames = a.rows() / keys, tokens = frames ? x.rows() / frames : 0;
+    for (Index f = 0; f < frames; ++f) {
+      const Rows m = rows_of(a.row(f * keys), a.stride);
+      multiply({.y = p.row(f * tokens),
+                .ldy = p.stride,
+                .w = m.data,
+                .w_step = m.step,
+                .format = m.format,
+                .m = tokens,
+                .n = keys,
+                .k = x.size(1),
+                .bias = c.data + f * keys},
+               rows(x, f * tokens, tokens), kernels_->exact);
+    }
+    each_row(p.rows(), keys, [&](Index r, int) {
+      for (Index h = 0; h < p.size(1); ++h) {
+        float* s = &p(r, h, 0);
+        for (Index g = 0; g < p.size(2); ++g) {
+          s[g] *= scale;
+          if constexpr (kPresent<B>) s[g] += bias(r, g);
+        }
+        kernels_->softmax(s, p.size(2));
+      }
+    });
+  }
+  template <class B, class R>
+  void region_sum(Mat y, CTen p, CMat a, const B& b, R residual) {
+    const Index keys = p.row_size(), frames = a.rows() / keys, tokens = frames ? y.rows() / frames : 0;
+    const Index blocks = (tokens + kQueries - 1) / kQueries;
+    pool_.run(frames * blocks, [&](Index task, int) {
+      const Index f = task / blocks, i = task % blocks * kQueries, n = std::min<Index>(kQueries, tokens - i);
+      const Index first = f * tokens + i;
+      for (Index r = first; r < first + n; ++r)
+        for (Index j = 0; j < y.size(1); ++j) {
+          float v = 0;
+          if constexpr (kPresent<B>) v += b(j);
+          if constexpr (kPresent<R>) v += residual(r, j);
+          y(r, j) = v;
+        }
+      kernels_->weigh(y.row(first), y.stride, p.row(first), p.stride, a.row(f * keys), a.stride, n, keys, y.size(1));
+    });
+  }
+
   void log_prob(Vec scores, CMat logits, Array<int> ids) {
     for (Index r = 0; r < logits.rows(); ++r) check_index(ids(r), logits.size(1), "log_prob: id");
     each_row(logits.rows(), logits.size(1), [&](Index r, int) {
@@ -210,115 +277,10 @@ class Device {
   }
 
  private:
-  static constexpr int kQueries = 24;              // queries that share one pass over the keys
-  static constexpr Index kSmall = Index(1) << 15;  // work below which waking threads costs more than it saves
-
-  struct Rows {
-    const std::byte* data;
-    Format format;
-    Index step;  // bytes
-    const Nf4Scales* nf4;
-  };
   struct Block {
     Sequence sequence;
     int first, count;  // queries
   };
-  class Scratch {
-   public:
-    float* queries(Index n) { return grow(queries_, n); }
-    float* scores(Index n) { return grow(scores_, n); }
-    float* rows(Index n) { return grow(rows_, n); }
-    std::byte* panels(Index bytes) { return grow_bytes(panels_, bytes); }
-    std::byte* product(Index bytes) { return grow_bytes(product_, bytes); }
-
-   private:
-    static std::byte* grow_bytes(Buffer& b, Index bytes) {
-      if (Index(b.size()) < bytes) b = Buffer(std::size_t(bytes));
-      return static_cast<std::byte*>(b.data());
-    }
-    static float* grow(std::vector<float>& v, Index n) {
-      if (Index(v.size()) < n) v.resize(std::size_t(n));
-      return v.data();
-    }
-    std::vector<float> queries_, scores_, rows_;
-    Buffer panels_, product_;
-  };
-
-  static const Kernels& table(Isa isa) {
-    if (isa > best_isa())
-      throw Error(ErrorKind::kDevice, "this machine runs instruction sets up to " + std::string(isa_name(best_isa())) +
-                                          ", asked for " + std::string(isa_name(isa)));
-#if FACELLAVA_X86
-    if (isa == Isa::kAvx512Bf16) return avx512bf16::kernels();
-    if (isa == Isa::kAvx512) return avx512::kernels();
-    if (isa == Isa::kAvx2) return avx2::kernels();
-#endif
-    return portable::kernels();
-  }
-
-  static Rows rows_of(const Stored& w) { return {w.data, w.format, row_bytes(w.format, w.sizes[1]), w.nf4}; }
-  static Rows rows_of(CMat w) { return rows_of(w.data, w.stride); }
-  template <class T>
-  static Rows rows_of(const T* p, Index stride) {
-    constexpr Format format = std::is_same_v<T, float> ? Format::kF32 : Format::kBf16;
-    return {reinterpret_cast<const std::byte*>(p), format, stride * Index(sizeof(T)), nullptr};
-  }
-  void keep(float* to, const float* from, Index n) const { std::copy_n(from, n, to); }
-  void keep(bf16* to, const float* from, Index n) const { kernels_->round_bf16(to, from, n); }
-  void weigh(float* o, Index ldo, const float* p, Index ldp, const float* v, Index ldv, Index m, Index n,
-             Index d) const {
-    kernels_->weigh(o, ldo, p, ldp, v, ldv, m, n, d);
-  }
-  void weigh(float* o, Index ldo, const float* p, Index ldp, const bf16* v, Index ldv, Index m, Index n,
-             Index d) const {
-    kernels_->weigh_bf16(o, ldo, p, ldp, v, ldv, m, n, d);
-  }
-  void read_row(float* y, const Rows& w, Index r, Index n) const {
-    kernels_->widen(y, w.data + r * w.step, w.format, 0, n, w.nf4);
-  }
-  Scratch& scratch(int thread) { return scratch_[std::size_t(thread)]; }
-
-  template <class F>
-  void each_row(Index rows, Index width, F&& f) {
-    const Index chunk = std::max<Index>(1, kSmall / std::max<Index>(1, width) / 4);
-    pool_.run((rows + chunk - 1) / chunk, [&](Index t, int thread) {
-      for (Index r = t * chunk; r < std::min(rows, (t + 1) * chunk); ++r) f(r, thread);
-    });
-  }
-
-  const Multiplier& multiplier(Format f) const {
-    const Multiplier* native = precision_ == Precision::kNative ? kernels_->native(f) : nullptr;
-    return native ? *native : kernels_->exact;
-  }
-  // Packs x, then splits the columns of y among the threads.
-  void multiply(const Multiplier& by, Product& p, CMat x) {
-    const Index panels = by.panels(p.m), bytes = by.panel_bytes(p.m, p.k);
-    std::byte* packed = scratch(0).panels(panels * bytes);
-    p.x = packed;
-    const auto pack = [&](Index i, int) { by.pack(packed + i * bytes, x.data, x.stride, p.m, p.k, i); };
-    const bool small = p.m * p.n * p.k <= kSmall;
-    if (small)
-      for (Index i = 0; i < panels; ++i) pack(i, 0);
-    else
-      pool_.run(panels, pack);
-    const Index width = small ? p.n : kColumnChunk;
-    pool_.run((p.n + width - 1) / width, [&](Index t, int thread) {
-      Product part = p;
-      const Index first = t * width;
-      part.n = std::min(width, p.n - first);
-      part.y += first;
-      part.w += first * p.w_step;
-      if (p.bias) part.bias += first;
-      if (p.residual) part.residual += first;
-      by.run(part, scratch(thread).product(by.scratch_bytes));
-    });
-  }
-  static const std::byte* pack_alone(const Multiplier& by, Scratch& s, const float* x, Index m, Index k) {
-    const Index bytes = by.panel_bytes(m, k);
-    std::byte* packed = s.panels(by.panels(m) * bytes);
-    for (Index i = 0; i < by.panels(m); ++i) by.pack(packed + i * bytes, x, k, m, k, i);
-    return packed;
-  }
 
   // Head h of n queries, times scale, contiguous.
   const float* scale_queries(Scratch& s, CTen q, Index first, Index step, Index n, Index h, float scale) {
@@ -374,11 +336,6 @@ class Device {
     });
   }
 
-  Isa isa_;
-  Precision precision_;
-  const Kernels* kernels_;
-  ThreadPool pool_;
-  std::vector<Scratch> scratch_;
   std::vector<Block> blocks_;
 };
 

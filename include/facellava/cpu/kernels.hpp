@@ -12,15 +12,15 @@ namespace facellava::cpu {
 struct Product {
   float* y;
   Index ldy;
-  const std::byte* x;  // as the Multiplier packs it
+  const std::byte* x = nullptr;  // as the Multiplier packs it
   const std::byte* w;
   Index w_step;  // bytes from a row of w to the next
   Format format;
-  const Nf4Scales* nf4;
+  const Nf4Scales* nf4 = nullptr;
   Index m, n, k;
-  const float* bias;
-  const float* residual;
-  Index ldr;
+  const float* bias = nullptr;
+  const float* residual = nullptr;
+  Index ldr = 0;
 };
 
 inline constexpr Index kColumnChunk = 48;  // rows of w that a kernel takes together: the least share of a thread

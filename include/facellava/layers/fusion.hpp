@@ -6,10 +6,9 @@
 // m: kReference keeps the released code's transposed grid, kCorrected puts x and y in their places (docs/policies.md).
 // A user's own fusion is any type with the same members (Parts in models/face_llava.hpp).
 #pragma once
-#include "facellava/core/regions.hpp"
-#include "facellava/layers/layout.hpp"
 #include "facellava/layers/linear.hpp"
 #include "facellava/layers/norm.hpp"
+#include "facellava/layers/region_attention.hpp"
 
 namespace facellava {
 
@@ -33,30 +32,6 @@ struct Grid {
   ClassToken token;
   int side;
   constexpr Index tokens() const { return side * side + (token == ClassToken::kFirst); }
-};
-
-// The parts that all three share: projections of q, k, v and the attention over nine regions.
-template <FusionConfig C>
-struct RegionAttention {
-  static_assert(C.heads > 0 && C.dim % C.heads == 0, "the width must be a multiple of the number of fusion heads");
-  template <class A>
-  struct Cache {
-    Tensor<A, kDyn, C.dim> q, k, v, o;            // q, o [rows, dim]; k, v [frames · 9, dim]
-    Statistic<A, kDyn, C.heads, kRegionCount> p;  // [rows, heads, 9]
-    Statistic<A, kDyn, kRegionCount> bias;        // [rows, 9]
-  };
-  static void carve(auto& arena, auto& c, Index rows, Index frames) {
-    arena.take(c.q, rows);
-    arena.take(c.k, frames * kRegionCount);
-    arena.take(c.v, frames * kRegionCount);
-    arena.take(c.o, rows);
-    arena.take(c.p, rows);
-    arena.take(c.bias, rows);
-  }
-  static void attend(auto& dev, auto& c, auto bias) {
-    region_attention(dev, heads<C.heads>(c.o), c.p, heads<C.heads>(c.q), heads<C.heads>(c.k), heads<C.heads>(c.v), bias,
-                     inverse_root(C.dim / C.heads));
-  }
 };
 
 // The branch of both released fusions: y = x + scale (W LN(h) + b).
@@ -97,7 +72,7 @@ struct Branch {
 
 template <FusionConfig C>
 struct SimpleFusion {
-  using Attention = RegionAttention<C>;
+  using Attention = RegionAttention<RegionAttentionConfig{C.dim, C.heads}>;
   using Branch = facellava::Branch<C>;
   using Proj = Linear<LinearConfig{C.dim, C.dim}>;
 
@@ -126,18 +101,17 @@ struct SimpleFusion {
   static void forward(auto& dev, auto y, auto& c, auto x, auto r, auto /*points*/, Grid, const auto& p) {
     constexpr Index d = C.dim;
     auto& a = c.attention;
-    linear(dev, a.q, x, rows<0, d>(p.in_proj_weight), rows<0, d>(p.in_proj_bias), None{});
     linear(dev, a.k, r, rows<d, d>(p.in_proj_weight), rows<d, d>(p.in_proj_bias), None{});
     linear(dev, a.v, r, rows<2 * d, d>(p.in_proj_weight), rows<2 * d, d>(p.in_proj_bias), None{});
-    Attention::attend(dev, a, None{});
-    Proj::forward(dev, c.branch.h, a.o, p.out_proj, x);
+    Attention::look(dev, a, x, rows<0, d>(p.in_proj_weight), rows<0, d>(p.in_proj_bias), None{});
+    Attention::project(dev, c.branch.h, a, p.out_proj.weight, p.out_proj.bias, x);
     Branch::forward(dev, y, c.branch, x, p.branch);
   }
 };
 
 template <FusionConfig C>
 struct MaskedFusion {
-  using Attention = RegionAttention<C>;
+  using Attention = RegionAttention<RegionAttentionConfig{C.dim, C.heads}, RegionPath::kPlain>;  // it has no Wo
   using Branch = facellava::Branch<C>;
   using Proj = Linear<LinearConfig{C.dim, C.dim}>;
 
@@ -164,11 +138,10 @@ struct MaskedFusion {
   static void forward(auto& dev, auto y, auto& c, auto x, auto r, auto points, Grid grid, const auto& p) {
     constexpr RegionBias kind = C.policy == Policy::kReference ? RegionBias::kSoftmaxTransposed : RegionBias::kSoftmax;
     auto& a = c.attention;
-    Proj::forward(dev, a.q, x, p.q_proj);
     Proj::forward(dev, a.k, r, p.k_proj);
     Proj::forward(dev, a.v, r, p.v_proj);
     region_bias(dev, a.bias, points, None{}, 1.f, kind, grid.token, grid.side);
-    Attention::attend(dev, a, a.bias);
+    Attention::look(dev, a, x, p.q_proj.weight, p.q_proj.bias, a.bias);
     copy(dev, c.branch.h, x);
     axpy(dev, c.branch.h, a.o, 1.f);
     Branch::forward(dev, y, c.branch, x, p.branch);
@@ -177,7 +150,7 @@ struct MaskedFusion {
 
 template <FusionConfig C>
 struct PaperFusion {
-  using Attention = RegionAttention<C>;
+  using Attention = RegionAttention<RegionAttentionConfig{C.dim, C.heads}>;
   using Proj = Linear<LinearConfig{C.dim, C.dim}>;
 
   template <class P, ScaleSource>
@@ -207,15 +180,14 @@ struct PaperFusion {
   }
   static void forward(auto& dev, auto y, auto& c, auto x, auto r, auto points, Grid grid, const auto& p) {
     auto& a = c.attention;
-    Proj::forward(dev, a.q, x, p.q_proj);
     Proj::forward(dev, a.k, r, p.k_proj);
     Proj::forward(dev, a.v, r, p.v_proj);
     if constexpr (C.distance_source == ScaleSource::kStored)
       region_bias(dev, a.bias, points, p.distance_scale, 1.f, RegionBias::kDistance, grid.token, grid.side);
     else
       region_bias(dev, a.bias, points, None{}, C.distance_scale, RegionBias::kDistance, grid.token, grid.side);
-    Attention::attend(dev, a, a.bias);
-    Proj::forward(dev, y, a.o, p.linear_proj, x);
+    Attention::look(dev, a, x, p.q_proj.weight, p.q_proj.bias, a.bias);
+    Attention::project(dev, y, a, p.linear_proj.weight, p.linear_proj.bias, x);
   }
 };
 

@@ -222,6 +222,60 @@ class Device {
     }
   }
 
+  void fold_keys(auto a, auto c, auto k, const auto& w, const auto& b) {
+    using R = Field<decltype(a)>;
+    for (Index r = 0; r < a.rows(); ++r) {
+      const auto [row, h] = folded(r, k.size(1));
+      for (Index i = 0; i < a.size(1); ++i) a(r, i) = R{};
+      c(r) = R{};
+      for (Index d = 0; d < k.size(2); ++d) {
+        const R key = k(row, h, d);
+        for (Index i = 0; i < a.size(1); ++i) a(r, i) += key * R(w(h * k.size(2) + d, i));
+        if constexpr (kPresent<decltype(b)>) c(r) += key * R(b(h * k.size(2) + d));
+      }
+    }
+  }
+  void fold_values(auto a, auto v, const auto& w) {
+    using R = Field<decltype(a)>;
+    for (Index r = 0; r < a.rows(); ++r) {
+      const auto [row, h] = folded(r, v.size(1));
+      for (Index i = 0; i < a.size(1); ++i) {
+        R sum{};
+        for (Index d = 0; d < v.size(2); ++d) sum += R(v(row, h, d)) * R(w(i, h * v.size(2) + d));
+        a(r, i) = sum;
+      }
+    }
+  }
+  void region_scores(auto p, auto x, auto a, auto c, auto bias, float scale) {
+    using R = Field<decltype(x)>;
+    const Index keys = p.row_size(), frames = a.rows() / keys;
+    std::vector<R> score(p.size(2));
+    for (Index r = 0; r < x.rows(); ++r)
+      for (Index h = 0; h < p.size(1); ++h) {
+        for (Index g = 0; g < p.size(2); ++g) {
+          const Index key = r / (x.rows() / frames) * keys + h * p.size(2) + g;
+          R sum = c(key);
+          for (Index i = 0; i < x.size(1); ++i) sum += R(x(r, i)) * R(a(key, i));
+          score[g] = sum * R(scale);
+          if constexpr (kPresent<decltype(bias)>) score[g] += R(bias(r, g));
+        }
+        softmax(score);
+        for (Index g = 0; g < p.size(2); ++g) p(r, h, g) = score[g];
+      }
+  }
+  void region_sum(auto y, auto p, auto a, const auto& b, auto residual) {
+    using R = Field<decltype(a)>;
+    const Index keys = p.row_size(), frames = a.rows() / keys;
+    for (Index r = 0; r < y.rows(); ++r)
+      for (Index i = 0; i < y.size(1); ++i) {
+        R sum{};
+        for (Index k = 0; k < keys; ++k) sum += R(p.row(r)[k]) * R(a(r / (y.rows() / frames) * keys + k, i));
+        if constexpr (kPresent<decltype(b)>) sum += R(b(i));
+        if constexpr (kPresent<decltype(residual)>) sum += R(residual(r, i));
+        y(r, i) = sum;
+      }
+  }
+
   void log_prob(auto scores, auto logits, auto ids) {
     using std::exp, std::log;
     using R = Field<decltype(logits)>;
@@ -253,6 +307,11 @@ class Device {
   template <class V>
   using Field = Stat<std::remove_const_t<typename V::Element>>;
 
+  // Row (frame, head, region) of a folded matrix: its row (frame, region) of k or v, and the head.
+  static std::pair<Index, Index> folded(Index r, Index heads) {
+    const Index frame = r / (heads * kRegionCount);
+    return {frame * kRegionCount + r % kRegionCount, r / kRegionCount % heads};
+  }
   template <class R, class T>
   static R number(const T& x) {
     if constexpr (std::is_same_v<T, bf16>)
