@@ -133,7 +133,7 @@ TEST_CASE("sizes are bounded and nothing recurses") {
   std::string nested = "\x80\x02)";
   nested.append(1000000, '\x85');
   CHECK(mentions(refusal(nested + "."), "expected a dictionary"));
-  refusal("\x80\x02" + std::string(detail::kMaxPickleOperations + 1, '('), ErrorKind::kCapacity);
+  refusal("\x80\x02" + std::string(facellava::io::detail::kMaxPickleOperations + 1, '('), ErrorKind::kCapacity);
   std::string self = "\x80\x02]q";
   self += std::string("\0h\0a", 4);  // a list that holds itself
   refusal(self + ".");

@@ -54,9 +54,38 @@ TEST_CASE("nonsense is refused before anything is written") {
   };
   const NamedTensor good{"a", DType::kF32, {2}, as_bytes(bytes)};
   CHECK(mentions(fails({good, good}), "given twice"));
-  CHECK(mentions(fails({{"a", DType::kF32, {3}, as_bytes(bytes)}}), "does not have 8 bytes"));
-  CHECK(mentions(fails({{"a", DType::kF32, {-2}, as_bytes(bytes)}}), "does not have 8 bytes"));
+  CHECK(mentions(fails({{"a", DType::kF32, {3}, as_bytes(bytes)}}), "expected 12, found 8"));
+  CHECK(mentions(fails({{"a", DType::kF32, {-2}, as_bytes(bytes)}}), "negative or too large"));
   CHECK(mentions(fails({{"__metadata__", DType::kF32, {2}, as_bytes(bytes)}}), "reserved"));
   CHECK(mentions(fails({{"\xff", DType::kF32, {2}, as_bytes(bytes)}}), "UTF-8"));
   CHECK_FALSE(std::filesystem::exists(path));
+}
+
+TEST_CASE("block formats come back as what they are") {
+  const Scratch scratch;
+  const std::string path = scratch.at("blocks.safetensors");
+  std::vector<NamedTensor> tensors;
+  std::vector<std::vector<std::byte>> data;
+  for (DType t : {DType::kQ8, DType::kQ4, DType::kQ4Offset, DType::kNf4}) {
+    const std::vector<Index> shape{3, 48};
+    auto& bytes = data.emplace_back(std::size_t(*checked_bytes(t, shape)));
+    for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = std::byte(i % 50);
+    tensors.emplace_back(dtype_name(t), t, shape, bytes);
+  }
+  write_safetensors(path, tensors);
+  const Safetensors file(path);
+  for (const NamedTensor& t : tensors) {
+    const TensorEntry& found = file.at(t.name);
+    CHECK(found.dtype == t.dtype);
+    CHECK(found.shape == t.shape);
+    CHECK(std::equal(found.bytes.begin(), found.bytes.end(), t.bytes.begin(), t.bytes.end()));
+    CHECK(to_floats(found).size() == 144);
+  }
+  const std::vector<std::byte> bytes(12);
+  for (const char* kind : {"q4", "q4 3", "q4 3 4 5", "q3 3 48", "f32 1 3", "q4 -1 48", "q4 1 48",
+                           "q8 4611686018427387904 4611686018427387904"}) {
+    write_safetensors(path, std::vector<NamedTensor>{{"w", DType::kU8, {12}, bytes}}, {{"w", kind}});
+    CAPTURE(kind);
+    CHECK(mentions(error_of(ErrorKind::kFormat, [&] { Safetensors again(path); }), "\"w\""));
+  }
 }

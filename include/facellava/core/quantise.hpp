@@ -16,6 +16,12 @@ void store(std::byte* p, T x) {
   std::memcpy(p, &x, sizeof x);
 }
 
+// To the nearest integer, ties to even, for |x| < 2^22: what nearbyint gives, without its call.
+inline float nearest_integer(float x) {
+  constexpr float kShift = 0x1.8p23f;
+  return (x + kShift) - kShift;
+}
+
 // 32 values; beyond n they are 0.
 inline std::array<float, 32> padded_block(const float* x, Index n) {
   std::array<float, 32> v{};
@@ -34,7 +40,7 @@ inline void quantise_q8(std::byte* out, const std::array<float, 32>& x) {
   const float inverse = to_float(d) > 0 ? 1 / to_float(d) : 0;
   store(out, d);
   for (std::size_t i = 0; i < 32; ++i)
-    store(out + 2 + i, std::int8_t(std::clamp(std::nearbyint(x[i] * inverse), -127.f, 127.f)));
+    store(out + 2 + i, std::int8_t(nearest_integer(std::clamp(x[i] * inverse, -127.f, 127.f))));
 }
 
 // q of a block under scale d and minimum m, and the squared error.
@@ -42,7 +48,7 @@ inline double fit(std::array<int, 32>& q, const std::array<float, 32>& x, float 
   const float inverse = d != 0 ? 1 / d : 0;
   double error = 0;
   for (std::size_t i = 0; i < 32; ++i) {
-    q[i] = int(std::clamp(std::nearbyint((x[i] - m) * inverse), 0.f, 15.f));
+    q[i] = int(nearest_integer(std::clamp((x[i] - m) * inverse, 0.f, 15.f)));
     const double e = double(d) * q[i] + m - x[i];
     error += e * e;
   }

@@ -57,11 +57,12 @@ inline void write_all(int fd, std::span<const std::byte> bytes, const std::strin
 
 }  // namespace detail
 
-// Writes parts one behind another. Errors: kFile (no space, no permission, no such folder); the old file is then as it
-// was. The bytes may lie in a mapping of the old file.
-inline void write_file_atomically(const std::string& path, std::span<const std::span<const std::byte>> parts) {
+// fill(put): calls put(bytes) for one part behind another. Errors: kFile (no space, no permission, no such folder), or
+// what fill throws; the old file is then as it was. The bytes may lie in a mapping of the old file.
+template <class Fill>
+void write_file_atomically_with(const std::string& path, Fill&& fill) {
   detail::TemporaryFile temporary(path);
-  for (const auto part : parts) detail::write_all(temporary.get(), part, path);
+  fill([&](std::span<const std::byte> part) { detail::write_all(temporary.get(), part, path); });
   if (::fsync(temporary.get()) != 0) throw system_error(path, "write the file to its disk");
   if (temporary.close() != 0) throw system_error(path, "close the file");
   if (std::rename(temporary.path().c_str(), path.c_str()) != 0) throw system_error(path, "replace the file");
@@ -70,6 +71,13 @@ inline void write_file_atomically(const std::string& path, std::span<const std::
   const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
   const Descriptor directory(::open(folder.c_str(), O_RDONLY | O_CLOEXEC | O_DIRECTORY));
   if (directory.get() >= 0) ::fsync(directory.get());
+}
+
+// Writes parts one behind another. Errors: kFile, as above.
+inline void write_file_atomically(const std::string& path, std::span<const std::span<const std::byte>> parts) {
+  write_file_atomically_with(path, [&](auto&& put) {
+    for (const auto part : parts) put(part);
+  });
 }
 
 inline void write_file_atomically(const std::string& path, std::span<const std::byte> bytes) {

@@ -11,51 +11,56 @@
 
 namespace facellava::io {
 
-struct NamedTensor {
+// What a file says of a tensor; a block type's shape is a matrix's.
+struct TensorInfo {
   std::string name;
   DType dtype = DType::kF32;
   std::vector<Index> shape;
+};
+struct NamedTensor : TensorInfo {
   std::span<const std::byte> bytes;  // row-major, little-endian, of exactly the shape's size
+
+  NamedTensor() = default;
+  NamedTensor(std::string n, DType t, std::vector<Index> s, std::span<const std::byte> b)
+      : TensorInfo{std::move(n), t, std::move(s)}, bytes(b) {}
 };
 
-namespace detail {
-// "q4 4096 11008"
-inline std::string block_text(const NamedTensor& t) {
-  if (t.shape.size() != 2)
-    throw Error(ErrorKind::kArgument,
-                "tensor \"" + t.name + "\": expected a matrix for a block format, found " + shape_text(t.shape));
-  return std::string(dtype_name(t.dtype)) + " " + std::to_string(t.shape[0]) + " " + std::to_string(t.shape[1]);
-}
-}  // namespace detail
+// Everything of a file before the data, and the order of the data.
+struct SafetensorsHead {
+  std::string bytes;
+  std::vector<std::size_t> order;  // of the tensors given
+};
 
-// Errors: kArgument (a name twice, reserved or not UTF-8; bytes that do not fit the shape), kFile as
-// write_file_atomically.
-inline void write_safetensors(const std::string& path, std::span<const NamedTensor> tensors,
-                              std::map<std::string, std::string> metadata = {}) {
+// Errors: kArgument (a name twice, reserved or not UTF-8; a shape that is none).
+inline SafetensorsHead plan_safetensors(const std::string& path, std::span<const TensorInfo* const> tensors,
+                                        std::map<std::string, std::string> metadata = {}) {
   constexpr std::size_t kAlign = 64;
-  std::vector<const NamedTensor*> order;
-  for (const auto& tensor : tensors) order.push_back(&tensor);
-  std::sort(order.begin(), order.end(), [](auto* a, auto* b) {
-    const Index x = dtype_size(a->dtype), y = dtype_size(b->dtype);
-    return x != y ? x > y : a->name < b->name;
+  SafetensorsHead head;
+  for (std::size_t i = 0; i < tensors.size(); ++i) head.order.push_back(i);
+  std::sort(head.order.begin(), head.order.end(), [&](std::size_t a, std::size_t b) {
+    const Index x = dtype_size(tensors[a]->dtype), y = dtype_size(tensors[b]->dtype);
+    return x != y ? x > y : tensors[a]->name < tensors[b]->name;
   });
   nlohmann::json header = nlohmann::json::object();
-  std::vector<std::span<const std::byte>> parts(1);
-  std::size_t end = 0;
-  for (const auto* tensor : order) {
-    const auto size = checked_bytes(tensor->dtype, tensor->shape);
-    if (!size || std::size_t(*size) != tensor->bytes.size())
-      throw Error(ErrorKind::kArgument, path + ", tensor \"" + tensor->name + "\": shape " + shape_text(tensor->shape) +
-                                            " does not have " + std::to_string(tensor->bytes.size()) + " bytes");
-    if (tensor->name == "__metadata__" || header.contains(tensor->name))
-      throw Error(ErrorKind::kArgument, path + ": the tensor name \"" + tensor->name + "\" is reserved or given twice");
-    const bool blocks = is_block_type(tensor->dtype);
-    if (blocks) metadata[tensor->name] = detail::block_text(*tensor);
-    header[tensor->name] = {{"dtype", detail::safetensors_name(tensor->dtype)},
-                            {"shape", blocks ? std::vector<Index>{*size} : tensor->shape},
-                            {"data_offsets", {end, end + tensor->bytes.size()}}};
-    end += tensor->bytes.size();
-    parts.push_back(tensor->bytes);
+  Index end = 0;
+  for (const std::size_t i : head.order) {
+    const TensorInfo& t = *tensors[i];
+    const auto fail = [&](const std::string& what) {
+      throw Error(ErrorKind::kArgument, path + ", tensor \"" + t.name + "\": " + what);
+    };
+    const auto size = checked_bytes(t.dtype, t.shape);
+    if (!size) fail("the shape " + shape_text(t.shape) + " is negative or too large");
+    if (t.name == "__metadata__" || header.contains(t.name)) fail("the name is reserved or given twice");
+    const bool blocks = is_block_type(t.dtype);
+    if (blocks) {
+      if (t.shape.size() != 2) fail("expected a matrix for a block format, found " + shape_text(t.shape));
+      metadata[t.name] =
+          std::string(dtype_name(t.dtype)) + " " + std::to_string(t.shape[0]) + " " + std::to_string(t.shape[1]);
+    }
+    header[t.name] = {{"dtype", detail::safetensors_name(t.dtype)},
+                      {"shape", blocks ? std::vector<Index>{*size} : t.shape},
+                      {"data_offsets", {end, end + *size}}};
+    end += *size;
   }
   if (!metadata.empty()) header["__metadata__"] = metadata;
   std::string text;
@@ -67,11 +72,34 @@ inline void write_safetensors(const std::string& path, std::span<const NamedTens
   text.append((kAlign - (8 + text.size()) % kAlign) % kAlign, ' ');
   check_at_most(detail::kMaxSafetensorsHeader, text.size(), path + ": bytes of the header");
   const std::uint64_t length = text.size();
-  std::string head(8, '\0');
-  std::memcpy(head.data(), &length, 8);
-  head += text;
-  parts[0] = std::as_bytes(std::span(head));
-  write_file_atomically(path, parts);
+  head.bytes.assign(8, '\0');
+  std::memcpy(head.bytes.data(), &length, 8);
+  head.bytes += text;
+  return head;
+}
+
+// make(i): the bytes of tensor i, asked for when their turn comes and not kept. Errors: as plan_safetensors; kFile as
+// write_file_atomically; what make throws.
+template <class Make>
+void write_safetensors_with(const std::string& path, std::span<const TensorInfo* const> tensors,
+                            const std::map<std::string, std::string>& metadata, Make&& make) {
+  const SafetensorsHead head = plan_safetensors(path, tensors, metadata);
+  write_file_atomically_with(path, [&](auto&& put) {
+    put(std::as_bytes(std::span(head.bytes)));
+    for (const std::size_t i : head.order) {
+      const std::span<const std::byte> bytes = make(i);
+      check_equal(*checked_bytes(tensors[i]->dtype, tensors[i]->shape), bytes.size(),
+                  path + ", tensor \"" + tensors[i]->name + "\": bytes", ErrorKind::kArgument);
+      put(bytes);
+    }
+  });
+}
+
+inline void write_safetensors(const std::string& path, std::span<const NamedTensor> tensors,
+                              const std::map<std::string, std::string>& metadata = {}) {
+  std::vector<const TensorInfo*> infos;
+  for (const NamedTensor& t : tensors) infos.push_back(&t);
+  write_safetensors_with(path, infos, metadata, [&](std::size_t i) { return tensors[i].bytes; });
 }
 
 }  // namespace facellava::io
