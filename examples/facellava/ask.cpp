@@ -69,7 +69,7 @@ void answer(Options o) {
   std::vector<run::Request> requests;
   for (const Prepared& p : prepared) requests.push_back(p.request);
   const Index positions = loaded.folder.settings().positions;
-  run::SessionOptions session_options{.positions = positions};
+  run::SessionOptions session_options{.positions = positions, .services = loaded.services};
   const int reserve = int(std::min<Index>(o.generation.max_new_tokens, positions));
   for (const run::Request& r : requests) session_options.kv_rows += run::rows_of(loaded.model->config(), r) + reserve;
   const auto session = loaded.model->open(session_options);
@@ -87,7 +87,7 @@ void answer(Options o) {
   const run::GenerateOptions options{
       o.generation.max_new_tokens,
       {o.generation.temperature, o.generation.top_k, o.generation.top_p, o.generation.seed},
-      loaded.folder.settings().eos};
+      loaded.folder.settings().ends};
   const auto generations = run::generate(
       *session, sequences, options, positions,
       [&](std::size_t i, int token) {

@@ -87,7 +87,7 @@ void add_config(CLI::App& app) {
   };
   auto o = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("config", "Print a checkpoint's geometry as a C++ header");
-  command->add_option("--from", o->folder.path, "Model folder")->required();
+  command->add_option("--from", o->folder.path, "Model folder, or a .gguf file")->required();
   command->add_option("--image-tower", o->folder.image_tower, "LanguageBind image folder");
   command->add_option("--video-tower", o->folder.video_tower, "LanguageBind video folder");
   command->add_option("--tower-heads", o->folder.tower_heads, "Attention heads of the towers: no shape tells them")

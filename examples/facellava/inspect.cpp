@@ -15,7 +15,7 @@ void add_inspect(CLI::App& app) {
   };
   auto o = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("inspect", "List missing, unexpected and mis-shaped tensors of a checkpoint");
-  command->add_option("--model", o->folder.path, "Model folder")->required();
+  command->add_option("--model", o->folder.path, "Model folder, or a .gguf file")->required();
   command->add_option("--config", o->config, "Compiled configuration to compare with; default: the folder's geometry");
   command->add_option("--image-tower", o->folder.image_tower, "LanguageBind image folder");
   command->add_option("--video-tower", o->folder.video_tower, "LanguageBind video folder");

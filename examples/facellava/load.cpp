@@ -1,5 +1,7 @@
 // From --model to a model that can be asked: the folder's geometry finds the compiled configuration.
 #include <chrono>
+#include <fstream>
+#include <iostream>
 
 #include "facellava/text/load_tokenizer.hpp"
 #include "options.hpp"
@@ -8,7 +10,8 @@
 namespace tool {
 
 void ModelOptions::add_to(CLI::App& app) {
-  app.add_option("--model", folder, "Model folder: config.json, weights, tokenizer.model")->required();
+  app.add_option("--model", folder, "Model folder (config.json, weights, tokenizer.model), or a .gguf file")
+      ->required();
   app.add_option("--tokenizer", tokenizer, "tokenizer.model, if not the model folder's");
   app.add_option("--config", config, "Compiled configuration by name; default: the one with the folder's geometry");
   app.add_option("--image-tower", image_tower, "LanguageBind image folder, if the model folder lacks the tower");
@@ -18,10 +21,18 @@ void ModelOptions::add_to(CLI::App& app) {
   app.add_option("--missing", missing, "What the checkpoint may lack: landmarks, towers")->delimiter(',');
   app.add_option("--threads", threads, "Threads; 0: one a hardware thread")->capture_default_str();
   app.add_option("--isa", isa, "Instruction set: auto, portable, avx2, avx512, avx512bf16")->capture_default_str();
-  app.add_option("--precision", precision,
-                 "f32: exact products of the stored weights; bf16: weights and products in bf16, sums in fp32")
-      ->check(CLI::IsMember({"f32", "bf16"}))
+  app.add_option(
+         "--precision", precision,
+         "f32: fp32 products of the weights as stored; bf16, q8, q4: weights in that format, activations rounded to "
+         "bf16 or int8, sums in fp32; q4_1, nf4: weights in that format, fp32 products; auto: q8 and q4 where the "
+         "weights are stored so, else f32")
+      ->check(CLI::IsMember({"auto", "f32", "bf16", "q8", "q4", "q4_1", "nf4"}))
       ->capture_default_str();
+  app.add_option("--memory-limit", memory_limit,
+                 "MiB that weights and session may take; 0: what the system says is available")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_flag("--verbose", verbose, "Say on stderr what is loaded and what memory it takes");
 }
 
 void GenerationOptions::add_to(CLI::App& app) {
@@ -37,10 +48,20 @@ void GenerationOptions::add_to(CLI::App& app) {
 namespace {
 
 std::vector<Entry> all_entries() {
-  std::vector<Entry> all{entry_7b(), entry_tiny(), entry_demo()};
+  std::vector<Entry> all{entry_7b(), entry_tiny(), entry_demo(), entry_smollm2()};
   const auto extra = extra_entries();
   all.insert(all.end(), extra.begin(), extra.end());
   return all;
+}
+
+// q8 or q4 where a matrix is stored so.
+std::string stored_precision(const facellava::io::Checkpoint& c) {
+  std::string found = "f32";
+  for (const auto& [name, entry] : c.tensors()) {
+    if (entry.dtype == facellava::io::DType::kQ4) return "q4";
+    if (entry.dtype == facellava::io::DType::kQ8) found = "q8";
+  }
+  return found;
 }
 
 std::string all_names() {
@@ -71,6 +92,13 @@ Entry find_entry(const std::string& name, const facellava::run::ModelFolder& fol
                   " > my_model.hpp` and build with `cmake -DFACELLAVA_EXTRA_CONFIGS=my_model.hpp`");
 }
 
+std::size_t available_memory() {
+  std::ifstream file("/proc/meminfo");
+  for (std::string word; file >> word;)
+    if (std::size_t kilobytes = 0; word == "MemAvailable:" && file >> kilobytes) return kilobytes * 1024;
+  return facellava::kNoLimit;
+}
+
 Loaded load(const ModelOptions& o) {
   const auto start = std::chrono::steady_clock::now();
   facellava::run::ModelFolder folder({o.folder, o.image_tower, o.video_tower, o.tower_heads});
@@ -84,10 +112,16 @@ Loaded load(const ModelOptions& o) {
       throw Error(ErrorKind::kArgument, "--missing: expected landmarks or towers, found " + part);
   }
   facellava::cpu::Options device{.threads = o.threads, .isa = facellava::cpu::isa_from_name(o.isa)};
-  if (o.precision == "bf16") {
-    device.precision = facellava::cpu::Precision::kNative;
-    options.convert = facellava::Format::kBf16;
-  }
+  const std::string precision = o.precision == "auto" ? stored_precision(*folder.model()) : o.precision;
+  if (precision != "f32") device.precision = facellava::cpu::Precision::kNative;
+  if (o.precision != "auto" && o.precision != "f32")
+    for (facellava::Format f : facellava::kFormats)
+      if (o.precision == facellava::format_name(f)) options.convert = f;
+  options.services.memory_limit = o.memory_limit > 0 ? std::size_t(o.memory_limit * (1 << 20)) : available_memory();
+  if (o.verbose)
+    options.services.log = [](facellava::LogLevel level, std::string_view text) {
+      std::cerr << (level == facellava::LogLevel::kWarning ? "warning: " : "") << text << "\n";
+    };
   const Entry entry = find_entry(o.config, folder);
   auto tokenizer = o.tokenizer.empty()
                        ? facellava::text::load_tokenizer(o.folder)
@@ -95,7 +129,8 @@ Loaded load(const ModelOptions& o) {
                              o.tokenizer, facellava::text::read_legacy(o.folder + "/tokenizer_config.json"));
   auto model = entry.open(folder, options, device);
   const std::chrono::duration<double, std::milli> spent = std::chrono::steady_clock::now() - start;
-  return {std::move(folder), std::move(tokenizer), std::move(model), device, entry.name, o.precision, spent.count()};
+  return {std::move(folder), std::move(tokenizer), std::move(model), device, entry.name,
+          precision,         spent.count(),        options.services};
 }
 
 }  // namespace tool

@@ -13,6 +13,9 @@ int main(int argc, char** argv) {
   tool::add_config(app);
   tool::add_preprocess(app);
   tool::add_diff(app);
+  tool::add_convert(app);
+  tool::add_random(app);
+  tool::add_plan(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

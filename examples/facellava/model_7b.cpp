@@ -1,3 +1,3 @@
 #include "registry.hpp"
 
-tool::Entry tool::entry_7b() { return entry<facellava::configs::kFaceLlava7B>("facellava-7b"); }
+tool::Entry tool::entry_7b() { return entry<facellava::configs::kFaceLlava7B, facellava::bf16>("facellava-7b"); }

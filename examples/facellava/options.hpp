@@ -16,9 +16,11 @@ using facellava::Error;
 using facellava::ErrorKind;
 
 struct ModelOptions {
-  std::string folder, tokenizer, config, image_tower, video_tower, isa = "auto", precision = "f32";
+  std::string folder, tokenizer, config, image_tower, video_tower, isa = "auto", precision = "auto";
   std::vector<std::string> missing;
   int tower_heads = 0, threads = 0;
+  double memory_limit = 0;
+  bool verbose = false;
 
   void add_to(CLI::App& app);
 };
@@ -39,8 +41,12 @@ struct Loaded {
   facellava::cpu::Options device;
   std::string config, precision;
   double milliseconds;
+  facellava::Services services;  // of its sessions
 };
 Loaded load(const ModelOptions&);
+
+// Bytes that the system can still give; no limit where it does not say.
+std::size_t available_memory();
 
 // Commands; each adds its options and what it does to the app. They throw facellava::Error.
 void add_ask(CLI::App&);
@@ -50,5 +56,8 @@ void add_inspect(CLI::App&);
 void add_config(CLI::App&);
 void add_preprocess(CLI::App&);
 void add_diff(CLI::App&);
+void add_convert(CLI::App&);
+void add_random(CLI::App&);
+void add_plan(CLI::App&);
 
 }  // namespace tool

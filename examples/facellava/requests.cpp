@@ -20,7 +20,8 @@ void Question::add_to(CLI::App& app, std::vector<std::string>& landmarks_option)
                  "68 points in pixels of the given picture (.npy, .pts, .json), one file a picture; or none");
   auto* q = app.add_option("--question", question, "A question, put into the prompt template");
   app.add_option("--prompt", prompt, "The whole prompt, verbatim, with <image> where pictures stand")->excludes(q);
-  app.add_option("--template", prompt_template, "v1, llava_v1 or plain; default: the model's own");
+  app.add_option("--template", prompt_template,
+                 "v1, llava_v1, plain, chatml, smollm2 or raw; default: the model's own");
 }
 
 void Question::take_landmarks(const std::vector<std::string>& given) {

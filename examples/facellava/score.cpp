@@ -30,7 +30,8 @@ void add_score(CLI::App& app) {
     if (!o->begin.empty()) prepared.request.ids.insert(prepared.request.ids.end(), begin.begin(), begin.end());
     std::vector<std::vector<int>> labels;
     run::SessionOptions options{.kv_rows = run::rows_of(loaded.model->config(), prepared.request),
-                                .positions = loaded.folder.settings().positions};
+                                .positions = loaded.folder.settings().positions,
+                                .services = loaded.services};
     for (const std::string& label : o->labels) {
       labels.push_back(loaded.tokenizer.encode(label, text::Bos::kNo));
       if (labels.back().empty()) throw Error(ErrorKind::kArgument, "--labels: a label is empty");

@@ -15,7 +15,8 @@ void add_tokenize(CLI::App& app) {
   };
   auto o = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("tokenize", "Text to token ids (a slot for each <image>), or --ids to text");
-  command->add_option("--model", o->folder, "Model folder with tokenizer.model and tokenizer_config.json");
+  command->add_option("--model", o->folder,
+                      "Model folder with tokenizer.model and tokenizer_config.json, or a .gguf file");
   command->add_option("--tokenizer", o->tokenizer, "tokenizer.model alone (legacy behaviour, as without a config)");
   auto* text = command->add_option("--text", o->text, "Text; <image> becomes -200");
   auto* ids = command->add_option("--ids", o->ids, "Ids to decode")->excludes(text);
@@ -33,8 +34,8 @@ void add_tokenize(CLI::App& app) {
       std::cout << (o->json ? nlohmann::json{{"text", words}}.dump(1) : words) << "\n";
       return;
     }
-    auto found = text::encode_prompt(tokenizer, o->text);
-    if (o->no_bos) found.erase(found.begin());
+    auto found = text::encode_prompt(tokenizer, o->text, text::BosPlacement::kStart,
+                                     o->no_bos ? text::Bos::kNo : text::Bos::kYes);
     nlohmann::json pieces = nlohmann::json::array();
     for (int id : found) pieces.push_back(id == text::kMediaSlot ? "<image>" : std::string(tokenizer.piece(id)));
     if (o->json) {

@@ -102,7 +102,7 @@ TEST_CASE("another conversion's shards are refused; names may change their prefi
     Converter({{from}}, {.format = Format::kQ8, .shard_bytes = 300'000, .threads = 1}).write(scratch.at("out"));
     Converter({{from}}, {.format = Format::kNf4, .shard_bytes = 300'000}).write(scratch.at("out"));
   });
-  CHECK(mentions(message, "not part of this conversion"));
+  CHECK(mentions(message, "not a part of this"));
 
   Converter({{from, "model.image_tower.image_tower.", "vision_model."}}, {}).write(scratch.at("tower"));
   const Checkpoint tower(scratch.at("tower"));

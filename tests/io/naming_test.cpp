@@ -28,6 +28,19 @@ TEST_CASE("names of a tower's own folder") {
   CHECK(theirs(kLanguageBind, "llama.norm.weight") == "(none)");
 }
 
+TEST_CASE("names of a GGUF decoder, whose q and k rows stand beside their rotary partner") {
+  CHECK(theirs(kGguf, "llama.embed_tokens.weight") == "token_embd.weight");
+  CHECK(theirs(kGguf, "llama.norm.weight") == "output_norm.weight");
+  CHECK(theirs(kGguf, "llama.layers.11.mlp.down_proj.weight") == "blk.11.ffn_down.weight");
+  CHECK(theirs(kGguf, "image_tower.pre_layrnorm.bias") == "(none)");
+  for (const std::string name : {"q", "k", "v", "o"}) {
+    const auto source = rename(kGguf, "llama.layers.0.self_attn." + name + "_proj.weight");
+    REQUIRE(source);
+    CHECK(source->name == "blk.0.attn_" + (name == "o" ? "output" : name) + ".weight");
+    CHECK((source->pairs == RopePairs::kNeighbours) == (name == "q" || name == "k"));
+  }
+}
+
 TEST_CASE("the first rule wins, a star stands for any run, parts are passed on") {
   constexpr Rename rules[] = {{"a.*.q.weight", "x.*.qkv.weight", 1, 3}, {"a.*", "y.*"}, {"tied", "a.embed"}};
   const auto fused = rename(rules, "a.layers.7.q.weight");

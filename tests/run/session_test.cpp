@@ -253,7 +253,7 @@ TEST_CASE("generation: length, end token, stop within one token, context") {
   const auto ten = generate({.max_new_tokens = 10}, 4096);
   CHECK(ten.ids.size() == 10);
   CHECK(ten.finish == run::Finish::kLength);
-  const auto end = generate({.max_new_tokens = 10, .eos = ten.ids[4]}, 4096);
+  const auto end = generate({.max_new_tokens = 10, .ends = {ten.ids[4]}}, 4096);
   CHECK(end.finish == run::Finish::kEos);
   CHECK(end.ids.back() == ten.ids[4]);
   const auto stopped = generate({.max_new_tokens = 10}, 4096, {}, 3);

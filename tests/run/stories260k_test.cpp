@@ -107,7 +107,7 @@ TEST_CASE("the published greedy text, token for token, at every instruction set"
     run::AnySession& session = own;
     const run::Request begin{{1}, {}};
     const auto sequences = session.prefill(std::span(&begin, 1), 200);
-    const auto story = run::generate(session, sequences, {.max_new_tokens = 200, .eos = 1}, 512);
+    const auto story = run::generate(session, sequences, {.max_new_tokens = 200, .ends = {1}}, 512);
     CHECK(words(story[0].ids) == want.str());
   }
 }

@@ -14,7 +14,7 @@
 
 namespace facellava::test {
 
-using TinyModel = run::Model<FaceLlava<configs::kTiny>, cpu::Device, cpu::Options>;
+using TinyModel = run::Model<FaceLlava<configs::kTiny>, cpu::Device>;
 inline constexpr int kTinyWidth = configs::kTiny.llama.block.dim, kTinyVocabulary = configs::kTiny.llama.vocab;
 
 inline std::string tiny_folder(const std::string& format) { return golden_path("model_tiny/" + format); }

@@ -92,5 +92,28 @@ TEST_CASE("names") {
   for (const Template t : {Template::kV1, Template::kLlavaV1, Template::kPlain})
     CHECK(template_from_name(name_of(t)) == t);
   const std::string error = error_of([] { template_from_name("v0"); });
-  CHECK(error.find("v1, llava_v1, plain, found \"v0\"") != std::string::npos);
+  CHECK(error.find("v1, llava_v1, plain, chatml, smollm2, raw, found \"v0\"") != std::string::npos);
+}
+
+TEST_CASE("turns in ChatML, without and with SmolLM2's system turn") {
+  const std::string question = "<|im_start|>user\nHow old?<|im_end|>\n<|im_start|>assistant\n";
+  CHECK(question_prompt(Template::kChatMl, "How old?", {}) == question);
+  CHECK(question_prompt(Template::kSmolLm2, "How old?", {}) ==
+        "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n" +
+            question);
+  const Turn turns[] = {{Role::kUser, "Hi"}, {Role::kAssistant, "Ho"}};
+  CHECK(render(Template::kChatMl, turns) == "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHo<|im_end|>\n");
+  CHECK(question_prompt(Template::kRaw, "Once upon", {}) == "Once upon");
+}
+
+TEST_CASE("a chat template is recognised by what it contains") {
+  CHECK(template_of_chat("") == Template::kRaw);
+  CHECK(template_of_chat("{{'<|im_start|>' + role + '\n' + content + '<|im_end|>'}}") == Template::kChatMl);
+  CHECK(template_of_chat("<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face"
+                         "<|im_end|>") == Template::kSmolLm2);
+  CHECK(template_of_chat("[INST] {{content}} [/INST]") == Template::kUnknown);
+  CHECK(name_of(Template::kUnknown) == "unknown");
+  CHECK(error_of([] { question_prompt(Template::kUnknown, "Hi", {}); }).find("name another template") !=
+        std::string::npos);
+  CHECK(error_of([] { template_from_name("unknown"); }).find("chatml, smollm2, raw") != std::string::npos);
 }

@@ -51,9 +51,9 @@ TEST_CASE("a text in many scripts comes back character by character") {
 TEST_CASE("an id outside the vocabulary is an error that changes nothing") {
   const Tokenizer tokenizer = Tokenizer::from_file(kLlamaModel, Legacy::kNo);
   StreamDecoder decoder(tokenizer);
-  CHECK(decoder.push(tokenizer.vocabulary().byte_id(0xC3)) == "");
+  CHECK(decoder.push(tokenizer.sentencepiece()->vocabulary().byte_id(0xC3)) == "");
   CHECK_THROWS_AS(decoder.push(-200), facellava::Error);
   CHECK_THROWS_AS(decoder.push(tokenizer.size()), facellava::Error);
-  CHECK(decoder.push(tokenizer.vocabulary().byte_id(0xA9)) == "\u00E9");
+  CHECK(decoder.push(tokenizer.sentencepiece()->vocabulary().byte_id(0xA9)) == "\u00E9");
   CHECK(decoder.finish() == "");
 }

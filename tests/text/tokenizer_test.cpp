@@ -73,7 +73,7 @@ TEST_CASE("special ids, pieces and their bounds") {
   const Tokenizer llama = Tokenizer::from_file(kLlamaModel, Legacy::kNo);
   CHECK(llama.bos() == 1);
   CHECK(llama.eos() == 2);
-  CHECK(llama.unk() == 0);
+  CHECK(llama.sentencepiece()->unk() == 0);
   CHECK(llama.size() == 32000);
   CHECK(llama.piece(15043) == "\u2581Hello");
   CHECK(llama.encode("Hello", Bos::kNo) == std::vector<int>{15043});

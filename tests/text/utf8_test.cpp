@@ -46,3 +46,10 @@ TEST_CASE("broken bytes are invalid one by one") {
   CHECK(is_utf8("a\xC3\xA9\xE2\x96\x81\xF0\x9F\x98\x80"));
   CHECK_FALSE(is_utf8("a\xF0\x9F\x98"));
 }
+
+TEST_CASE("code points") {
+  CHECK(code_point("a") == U'a');
+  CHECK(code_point("\u00E9") == U'\u00E9');
+  CHECK(code_point("\u20AC") == U'\u20AC');
+  CHECK(code_point("\U0010FFFF") == U'\U0010FFFF');
+}

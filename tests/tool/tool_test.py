@@ -12,6 +12,7 @@ from support import ToolTest
 from bad_files import *
 from bad_requests import *
 from commands import *
+from conversion import *
 from golden_cases import *
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
-// A checkpoint: the tensors of a folder, sharded or not, safetensors or PyTorch .bin, or of a single file.
+// A checkpoint: the tensors of a folder, sharded or not, safetensors or PyTorch .bin, or of a single file, GGUF too.
 #pragma once
 #include <algorithm>
 #include <filesystem>
 #include <list>
+#include <optional>
 #include <set>
 #include <system_error>
 
+#include "facellava/io/gguf.hpp"
 #include "facellava/io/json.hpp"
 #include "facellava/io/safetensors.hpp"
 #include "facellava/io/torch_bin.hpp"
@@ -21,11 +23,15 @@ class Checkpoint {
     std::error_code none;
     if (std::filesystem::is_directory(path_, none))
       add_folder(path_);
+    else if (is_gguf(path_))
+      for (const auto& [name, entry] : gguf_.emplace(path_, load_).tensors()) add(name, entry, path_);
     else
       add_all(path_);
   }
 
   const std::string& path() const { return path_; }
+  // The file with its metadata, if the path is a GGUF file; else null.
+  const Gguf* gguf() const { return gguf_ ? &*gguf_ : nullptr; }
   const TensorMap& tensors() const { return tensors_; }
   const TensorEntry& at(const std::string& name) const { return find_tensor(tensors_, name, path_); }
   const std::string& file_of(const std::string& name) const {
@@ -97,6 +103,7 @@ class Checkpoint {
 
   std::string path_;
   Load load_;
+  std::optional<Gguf> gguf_;
   std::list<Safetensors> safetensors_;
   std::list<TorchBin> bins_;
   TensorMap tensors_;

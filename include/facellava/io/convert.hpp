@@ -1,22 +1,19 @@
-// Writes a checkpoint again in another format: safetensors shards and their index, in a folder. A run that was cut off
-// goes on where it stopped: shards are atomic, and what makes the folder a checkpoint (a shard of no index, or the
-// index) is written last. Shards of another conversion are refused.
+// A checkpoint in another format: safetensors shards in a folder, resumable (sharded_writer.hpp).
 #pragma once
-#include <filesystem>
-#include <functional>
 #include <thread>
 
 #include "facellava/core/quantise.hpp"
 #include "facellava/io/checkpoint.hpp"
-#include "facellava/io/safetensors_writer.hpp"
+#include "facellava/io/conversion_rule.hpp"
+#include "facellava/io/sharded_writer.hpp"
 
 namespace facellava::io {
 
 struct ConvertOptions {
-  std::optional<Format> format;                                          // of matrices; none: as they are
-  std::size_t shard_bytes = std::size_t(2) << 30;                        // a shard is at most this, or one tensor
-  int threads = 0;                                                       // that round; 0: one a hardware thread
-  std::function<void(std::size_t done, std::size_t all)> progress = {};  // bytes written
+  std::optional<Format> format;                    // of matrices; none: as they are
+  std::size_t shard_bytes = std::size_t(2) << 30;  // a shard is at most this, or one tensor
+  int threads = 0;                                 // that round; 0: one a hardware thread
+  Progress progress = {};
 };
 
 // Checkpoints that become one, each with what its names get in place of a prefix.
@@ -25,19 +22,16 @@ struct ConvertSource {
   std::string prefix = {}, replacement = {};  // tensors without the prefix are left out
 };
 
-namespace detail {
-
-// A matrix's format in a file of `wanted`. Embeddings of positions stay; the tables of words and the head, whose
-// rounding every answer meets, are q8 at least; widths that nf4 cannot have become bf16.
-inline DType converted_type(const std::string& name, const TensorEntry& t, std::optional<Format> wanted) {
-  if (!wanted || !format_of(t.dtype) || t.shape.size() < 2) return t.dtype;
-  if (!is_block_format(*wanted)) return dtype_of(*wanted);
-  if (t.shape.size() != 2 || name.find("position_embedding") != name.npos) return t.dtype;
-  const bool words = name.find("embed_tokens") != name.npos || name.starts_with("lm_head");
-  if (words) return DType::kQ8;
-  if (*wanted == Format::kNf4 && t.shape[1] % 16 != 0) return DType::kBf16;
-  return dtype_of(*wanted);
+// Calls body(first, end) for shares of [0, n) on as many threads.
+template <class Body>
+void in_shares(Index n, int threads, Body&& body) {
+  const int count = int(std::clamp<Index>(threads > 0 ? threads : Index(std::thread::hardware_concurrency()), 1, 64));
+  std::vector<std::jthread> others;
+  for (int i = 1; i < count; ++i) others.emplace_back([&, i] { body(n * i / count, n * (i + 1) / count); });
+  body(Index(0), n / count);
 }
+
+namespace detail {
 
 inline std::vector<std::byte> nf4_bytes(const float* values, Index n) {
   const Nf4Matrix m = quantise_nf4(values, n);
@@ -48,15 +42,6 @@ inline std::vector<std::byte> nf4_bytes(const float* values, Index n) {
   std::memcpy(out.data() + at.nested, m.nested.data(), m.nested.size() * sizeof(float));
   std::memcpy(out.data() + at.offset, &m.offset, sizeof m.offset);
   return out;
-}
-
-// Calls body(first, end) for shares of [0, n) on as many threads.
-template <class Body>
-void in_shares(Index n, int threads, Body&& body) {
-  const int count = int(std::clamp<Index>(threads > 0 ? threads : Index(std::thread::hardware_concurrency()), 1, 64));
-  std::vector<std::jthread> others;
-  for (int i = 1; i < count; ++i) others.emplace_back([&, i] { body(n * i / count, n * (i + 1) / count); });
-  body(Index(0), n / count);
 }
 
 // The bytes of t as elements of another type; a span of t's own where nothing changes.
@@ -94,115 +79,69 @@ inline std::span<const std::byte> convert_tensor(const TensorEntry& t, DType to,
 class Converter {
  public:
   // Errors: kArgument (nothing to convert, a name twice), kFormat.
-  Converter(std::vector<ConvertSource> sources, ConvertOptions options) : options_(std::move(options)) {
-    for (const ConvertSource& s : sources) {
-      for (const auto& [name, entry] : s.checkpoint->tensors()) {
-        if (!name.starts_with(s.prefix)) continue;
-        const std::string target = s.replacement + name.substr(s.prefix.size());
-        if (!tensors_.emplace(target, &entry).second)
-          throw Error(ErrorKind::kArgument, "convert: two checkpoints hold the tensor " + target);
-      }
-      keep_.push_back(s.checkpoint);
-    }
-    if (tensors_.empty()) throw Error(ErrorKind::kArgument, "convert: expected tensors, found none");
-    split();
+  Converter(const std::vector<ConvertSource>& sources, ConvertOptions options)
+      : options_(std::move(options)), tensors_(collect(sources)), writer_(infos(), options_.shard_bytes) {
+    for (const ConvertSource& s : sources) checkpoints_.push_back(s.checkpoint);
   }
 
-  std::size_t bytes() const { return bytes_; }
-  std::size_t shards() const { return shards_.size(); }
+  std::size_t bytes() const { return writer_.bytes(); }
+  std::size_t shards() const { return writer_.shards(); }
 
-  // Errors: kArgument (the folder holds another conversion or a checkpoint), kFile.
+  // Errors: as ShardedWriter.
   void write(const std::string& folder) const {
-    std::filesystem::create_directories(folder);
-    const std::string identity = fingerprint();
-    std::size_t done = 0;
-    nlohmann::json map = nlohmann::json::object();
-    for (std::size_t i = 0; i < shards_.size(); ++i) {
-      const std::string name = shard_name(i), path = (std::filesystem::path(folder) / name).string();
-      for (const TensorInfo& t : shards_[i]) map[t.name] = name;
-      if (std::filesystem::exists(path)) {
-        check_same(path, identity);
-        for (const TensorInfo& t : shards_[i]) done += size_of(t);
-        report(done);
-        continue;
-      }
-      std::vector<const TensorInfo*> infos;
-      for (const TensorInfo& t : shards_[i]) infos.push_back(&t);
-      std::vector<std::byte> memory;
-      write_safetensors_with(path, infos, {{"format", "pt"}, {kIdentity, identity}}, [&](std::size_t t) {
-        report(done);
-        done += size_of(*infos[t]);
-        return detail::convert_tensor(*tensors_.at(infos[t]->name), infos[t]->dtype, options_.threads, memory);
-      });
-      report(done);
-    }
-    if (shards_.size() == 1) return;
-    const nlohmann::json index{{"metadata", {{"total_size", bytes_}}}, {"weight_map", map}};
-    const std::string text = index.dump(1);
-    write_file_atomically((std::filesystem::path(folder) / "model.safetensors.index.json").string(),
-                          std::as_bytes(std::span(text)));
+    std::vector<std::byte> memory;
+    writer_.write(
+        folder, fingerprint(),
+        [&](const TensorInfo& t) {
+          return detail::convert_tensor(*tensors_.at(t.name), t.dtype, options_.threads, memory);
+        },
+        options_.progress);
   }
 
  private:
-  static constexpr const char* kIdentity = "facellava.conversion";
+  using Tensors = std::map<std::string, const TensorEntry*>;
 
-  static std::size_t size_of(const TensorInfo& t) { return std::size_t(*checked_bytes(t.dtype, t.shape)); }
-  void report(std::size_t done) const {
-    if (options_.progress) options_.progress(done, bytes_);
-  }
-  void split() {
-    std::size_t used = 0;
-    for (const auto& [name, entry] : tensors_) {
-      const DType type = detail::converted_type(name, *entry, options_.format);
-      TensorInfo info{name, type, entry->shape};
-      const std::size_t size = size_of(info);
-      if (shards_.empty() || used + size > options_.shard_bytes) {
-        shards_.emplace_back();
-        used = 0;
+  static Tensors collect(const std::vector<ConvertSource>& sources) {
+    Tensors all;
+    for (const ConvertSource& s : sources)
+      for (const auto& [name, entry] : s.checkpoint->tensors()) {
+        if (!name.starts_with(s.prefix)) continue;
+        const std::string target = s.replacement + name.substr(s.prefix.size());
+        if (!all.emplace(target, &entry).second)
+          throw Error(ErrorKind::kArgument, "convert: two checkpoints hold the tensor " + target);
       }
-      shards_.back().push_back(std::move(info));
-      used += size;
-      bytes_ += size;
-    }
+    if (all.empty()) throw Error(ErrorKind::kArgument, "convert: expected tensors, found none");
+    return all;
   }
-  std::string shard_name(std::size_t i) const {
-    if (shards_.size() == 1) return "model.safetensors";
-    char name[64];
-    std::snprintf(name, sizeof name, "model-%05zu-of-%05zu.safetensors", i + 1, shards_.size());
-    return name;
+  std::vector<TensorInfo> infos() const {
+    std::vector<TensorInfo> all;
+    for (const auto& [name, entry] : tensors_)
+      all.push_back({name, converted_type(name, *entry, options_.format), entry->shape});
+    return all;
   }
   // Of what is converted to what: names, types, shapes, and the files with their sizes and times. FNV-1a, as text.
   std::string fingerprint() const {
     std::uint64_t hash = 0xcbf29ce484222325u;
-    const auto add = [&](std::string_view text) {
+    const auto add = [&](const std::string& text) {
       for (const char c : text) hash = (hash ^ std::uint8_t(c)) * 0x100000001b3u;
       hash = (hash ^ 0xffu) * 0x100000001b3u;
     };
-    for (const auto& shard : shards_)
-      for (const TensorInfo& t : shard) {
-        const TensorEntry& from = *tensors_.at(t.name);
-        add(t.name + dtype_name(t.dtype) + dtype_name(from.dtype) + shape_text(t.shape));
-      }
+    for (const TensorInfo& t : infos())
+      add(t.name + dtype_name(t.dtype) + dtype_name(tensors_.at(t.name)->dtype) + shape_text(t.shape));
+    add(std::to_string(options_.shard_bytes));
     std::set<std::string> files;
-    for (const auto& c : keep_)
+    for (const auto& c : checkpoints_)
       for (const auto& [name, entry] : c->tensors()) files.insert(c->file_of(name));
     for (const std::string& f : files)
       add(std::to_string(std::filesystem::file_size(f)) + " " +
           std::to_string(std::filesystem::last_write_time(f).time_since_epoch().count()));
     return std::to_string(hash);
   }
-  void check_same(const std::string& path, const std::string& identity) const {
-    const Safetensors shard(path);
-    const auto found = shard.metadata().find(kIdentity);
-    if (found == shard.metadata().end() || found->second != identity)
-      throw Error(ErrorKind::kArgument, path + " is there and is not part of this conversion: choose another folder");
-  }
 
   ConvertOptions options_;
-  std::vector<std::shared_ptr<const Checkpoint>> keep_;
-  std::map<std::string, const TensorEntry*> tensors_;
-  std::vector<std::vector<TensorInfo>> shards_;
-  std::size_t bytes_ = 0;
+  std::vector<std::shared_ptr<const Checkpoint>> checkpoints_;
+  Tensors tensors_;
+  ShardedWriter writer_;
 };
 
 }  // namespace facellava::io

@@ -7,16 +7,22 @@
 
 namespace facellava::io {
 
+// How a file orders the rows that rotary embedding turns in pairs: row k with row k + D/2 of each head, as we do, or
+// with its neighbour, rows 2k and 2k + 1.
+enum class RopePairs { kHalves, kNeighbours };
+
 // `*` stands for any run of characters, the same in both. A leaf may be part i of n of a fused tensor's rows, and two
 // leaves may share one tensor. The first rule that matches wins.
 struct Rename {
   std::string_view ours, theirs;
   int part = 0, parts = 1;
+  RopePairs pairs = RopePairs::kHalves;
 };
 
 struct Source {
   std::string name;
   int part, parts;
+  RopePairs pairs;
 };
 
 inline std::optional<Source> rename(std::span<const Rename> rules, std::string_view leaf) {
@@ -31,7 +37,7 @@ inline std::optional<Source> rename(std::span<const Rename> rules, std::string_v
     std::string name(r.theirs);
     if (const auto at = name.find('*'); at != name.npos)
       name.replace(at, 1, leaf.substr(head.size(), leaf.size() - head.size() - tail.size()));
-    return Source{std::move(name), r.part, r.parts};
+    return Source{std::move(name), r.part, r.parts, r.pairs};
   }
   return {};
 }
@@ -48,6 +54,21 @@ inline constexpr Rename kOfficial[] = {
 inline constexpr Rename kLanguageBind[] = {
     {"image_tower.*", "vision_model.*"},
     {"video_tower.*", "vision_model.*"},
+};
+// Llama decoders in GGUF.
+inline constexpr Rename kGguf[] = {
+    {"llama.embed_tokens.weight", "token_embd.weight"},
+    {"llama.norm.weight", "output_norm.weight"},
+    {"llama.lm_head.weight", "output.weight"},
+    {"llama.layers.*.input_layernorm.weight", "blk.*.attn_norm.weight"},
+    {"llama.layers.*.self_attn.q_proj.weight", "blk.*.attn_q.weight", 0, 1, RopePairs::kNeighbours},
+    {"llama.layers.*.self_attn.k_proj.weight", "blk.*.attn_k.weight", 0, 1, RopePairs::kNeighbours},
+    {"llama.layers.*.self_attn.v_proj.weight", "blk.*.attn_v.weight"},
+    {"llama.layers.*.self_attn.o_proj.weight", "blk.*.attn_output.weight"},
+    {"llama.layers.*.post_attention_layernorm.weight", "blk.*.ffn_norm.weight"},
+    {"llama.layers.*.mlp.gate_proj.weight", "blk.*.ffn_gate.weight"},
+    {"llama.layers.*.mlp.up_proj.weight", "blk.*.ffn_up.weight"},
+    {"llama.layers.*.mlp.down_proj.weight", "blk.*.ffn_down.weight"},
 };
 
 // Tensors of checkpoints that are no parameters: tables that old versions of transformers saved.

@@ -13,6 +13,7 @@
 #include "facellava/core/quantise.hpp"
 #include "facellava/core/weight.hpp"
 #include "facellava/io/checkpoint.hpp"
+#include "facellava/io/conversion_rule.hpp"
 #include "facellava/io/naming.hpp"
 
 namespace facellava::io {
@@ -46,6 +47,45 @@ struct Report {
   }
 };
 
+namespace detail {
+
+// A leaf without its static sizes: binding is compiled once, not once a shape.
+struct Leaf {
+  enum class Kind { kStored, kConst, kFloat, kBrain } kind;
+  std::span<const Index> sizes;  // of one or two dimensions
+  void* view;                    // where `data` of the leaf is
+  Format* format = nullptr;      // kStored
+  const Nf4Scales** nf4 = nullptr;
+  Index* stride = nullptr;  // of a View
+
+  Index rows() const { return sizes[0]; }
+  Index columns() const { return sizes.size() > 1 ? sizes[1] : 1; }
+  // The pointer of the leaf, to P.
+  template <class P>
+  P*& data() const {
+    return *static_cast<P**>(view);
+  }
+};
+template <class S, Index... D>
+Leaf leaf_of(StoredTensor<S, D...>& v) {
+  return {Leaf::Kind::kStored, v.kStatic, &v.data, &v.format, &v.nf4};
+}
+template <class S, Index... D>
+Leaf leaf_of(View<const float, S, D...>& v) {
+  return {Leaf::Kind::kConst, v.kStatic, &v.data, nullptr, nullptr, &v.stride};
+}
+template <class T, class S, Index... D>
+requires(std::same_as<T, float> || std::same_as<T, bf16>) Leaf leaf_of(View<T, S, D...>& v) {
+  return {std::same_as<T, float> ? Leaf::Kind::kFloat : Leaf::Kind::kBrain,
+          v.kStatic,
+          &v.data,
+          nullptr,
+          nullptr,
+          &v.stride};
+}
+
+}  // namespace detail
+
 class Weights {
  public:
   using Convert = std::optional<Format>;  // matrices: as in the file, or rounded to this format at load
@@ -63,7 +103,7 @@ class Weights {
   Report bind(auto&& visit_params, Convert convert = {}) {
     Report report;
     lacking_.clear();
-    visit_params([&](const std::string& name, auto& leaf) { bind_leaf(name, leaf, convert, report); });
+    visit_params([&](const std::string& name, auto& leaf) { bind_leaf(name, detail::leaf_of(leaf), convert, report); });
     for (const Open& s : sources_)
       for (const auto& [name, entry] : s.checkpoint->tensors())
         if (!s.used.contains(name) && !is_ignored(name)) report.unexpected.push_back(name);
@@ -96,7 +136,9 @@ class Weights {
     std::set<std::string> used;
   };
 
-  void bind_leaf(const std::string& name, auto& leaf, Convert convert, Report& report) {
+  using Leaf = detail::Leaf;
+
+  void bind_leaf(const std::string& name, const Leaf& leaf, Convert convert, Report& report) {
     for (Open& s : sources_) {
       if (!s.serves(name)) continue;
       const auto source = rename(s.rules, name);
@@ -107,7 +149,7 @@ class Weights {
         return;
       }
       s.used.insert(source->name);
-      const std::vector<Index> expected(std::begin(leaf.kStatic), std::end(leaf.kStatic));
+      const std::vector<Index> expected(leaf.sizes.begin(), leaf.sizes.end());
       const TensorEntry& whole = it->second;
       std::vector<Index> shape = whole.shape;
       if (!take_part(shape, *source) || !fits(expected, shape)) {
@@ -116,10 +158,11 @@ class Weights {
       }
       const Index first = shape.empty() ? 0 : source->part * shape[0];
       const std::string where = s.checkpoint->file_of(source->name) + ", " + source->name;
+      const DType to = converted_type(source->name, whole, convert);
       if (source->pairs == RopePairs::kNeighbours)
-        point(leaf, in_halves(whole, s.head_dim, where), first, convert, where);
+        point(leaf, in_halves(whole, s.head_dim, where), first, to, where);
       else
-        point(leaf, whole, first, convert, where);
+        point(leaf, whole, first, to, where);
       report.bound.push_back(source->name);
       return;
     }
@@ -164,83 +207,90 @@ class Weights {
   }
 
   // Points a leaf at rows [first, …) of a tensor.
-  template <class S, Index... D>
-  void point(StoredTensor<S, D...>& leaf, const TensorEntry& t, Index first, Convert convert,
-             const std::string& where) {
+  void point(const Leaf& leaf, const TensorEntry& t, Index first, DType to, const std::string& where) {
     const Format format = require_format(t, where);
-    leaf.format = convert.value_or(format);
-    if (leaf.format != format) {
-      const std::vector<float> values = values_of(leaf, t, first);
-      return quantise(leaf, values.data());
+    switch (leaf.kind) {
+      case Leaf::Kind::kStored: return point_matrix(leaf, t, format, first, format_of(to).value_or(format), where);
+      case Leaf::Kind::kConst: return point_vector(leaf, t, first);
+      case Leaf::Kind::kFloat: return fill<float>(leaf, t, first);
+      case Leaf::Kind::kBrain: return fill<bf16>(leaf, t, first);
     }
-    const Index skipped = first * row_bytes(format, leaf.size(1));
-    leaf.data = t.bytes.data() + skipped;
+  }
+  void point_matrix(const Leaf& leaf, const TensorEntry& t, Format format, Index first, Format wanted,
+                    const std::string& where) {
+    const std::byte*& data = leaf.data<const std::byte>();
+    const Index width = leaf.columns();
+    *leaf.format = wanted;
+    if (wanted != format) return quantise(leaf, values_of(leaf, t, first).data());
+    data = t.bytes.data() + first * row_bytes(format, width);
     if (format == Format::kNf4) {
-      const auto& parts = nf4_.emplace_back(t);
-      if (leaf.size(1) % kNf4Row != 0)
-        throw Error(ErrorKind::kFormat, where + ": an nf4 matrix must have a multiple of 16 columns, found " +
-                                            std::to_string(leaf.size(1)));
-      leaf.nf4 = &parts.scales;
-    } else if (!is_block_format(format) &&
-               reinterpret_cast<std::uintptr_t>(leaf.data) % std::uintptr_t(block_bytes(format)) != 0) {
-      const std::size_t bytes = std::size_t(leaf.rows() * row_bytes(format, leaf.size(1)));
+      if (width % kNf4Row != 0)
+        throw Error(ErrorKind::kFormat,
+                    where + ": an nf4 matrix must have a multiple of 16 columns, found " + std::to_string(width));
+      *leaf.nf4 = &nf4_.emplace_back(t).scales;
+    } else if (!is_block_format(format) && misaligned(data, block_bytes(format))) {
+      const std::size_t bytes = std::size_t(leaf.rows() * row_bytes(format, width));
       auto* out = own<std::byte>(bytes);
-      std::copy_n(leaf.data, bytes, out);
-      leaf.data = out;
+      std::copy_n(data, bytes, out);
+      data = out;
     }
   }
   // Rounds a matrix to its leaf's format. A width that nf4 cannot have becomes bf16.
-  template <class S, Index... D>
-  void quantise(StoredTensor<S, D...>& leaf, const float* values) {
-    const Index n = leaf.rows(), width = leaf.size(1);
-    if (leaf.format == Format::kNf4 && width % kNf4Row == 0) {
+  void quantise(const Leaf& leaf, const float* values) {
+    const Index n = leaf.rows(), width = leaf.columns();
+    const std::byte*& data = leaf.data<const std::byte>();
+    Format& format = *leaf.format;
+    if (format == Format::kNf4 && width % kNf4Row == 0) {
       const auto& m = quantised_.emplace_back(quantise_nf4(values, n * width));
-      leaf.data = m.packed.data();
-      leaf.nf4 = &scales_.emplace_back(m.scales());
+      data = m.packed.data();
+      *leaf.nf4 = &scales_.emplace_back(m.scales());
       return;
     }
-    if (leaf.format == Format::kNf4) leaf.format = Format::kBf16;
-    const Index step = row_bytes(leaf.format, width);
+    if (format == Format::kNf4) format = Format::kBf16;
+    const Index step = row_bytes(format, width);
     auto* out = own<std::byte>(std::size_t(n * step));
-    for (Index r = 0; r < n; ++r) quantise_row(leaf.format, out + r * step, values + r * width, width);
-    leaf.data = out;
+    for (Index r = 0; r < n; ++r) quantise_row(format, out + r * step, values + r * width, width);
+    data = out;
   }
-  template <class S, Index... D>
-  void point(View<const float, S, D...>& leaf, const TensorEntry& t, Index first, Convert, const std::string& where) {
-    require_format(t, where);
-    if (t.dtype == DType::kF32 && reinterpret_cast<std::uintptr_t>(t.bytes.data()) % alignof(float) == 0) {
-      leaf = View<const float, S, D...>(reinterpret_cast<const float*>(t.bytes.data()) + first * leaf.row_size());
+  void point_vector(const Leaf& leaf, const TensorEntry& t, Index first) {
+    const float*& data = leaf.data<const float>();
+    *leaf.stride = leaf.columns();
+    if (t.dtype == DType::kF32 && !misaligned(t.bytes.data(), alignof(float))) {
+      data = reinterpret_cast<const float*>(t.bytes.data()) + first * leaf.columns();
       return;
     }
     const std::vector<float> values = values_of(leaf, t, first);
     float* out = own<float>(values.size());
     std::copy(values.begin(), values.end(), out);
-    leaf = View<const float, S, D...>(out);
+    data = out;
   }
   // A leaf that can be written: its own memory if it has any, else ours.
-  template <class T, class S, Index... D>
-  requires(std::same_as<T, float> || std::same_as<T, bf16>) void point(View<T, S, D...>& leaf, const TensorEntry& t,
-                                                                       Index first, Convert, const std::string& where) {
-    require_format(t, where);
+  template <class T>
+  void fill(const Leaf& leaf, const TensorEntry& t, Index first) {
     const std::vector<float> values = values_of(leaf, t, first);
-    if (!leaf.data) leaf = View<T, S, D...>(own<T>(values.size()));
+    T*& data = leaf.data<T>();
+    if (!data) {
+      data = own<T>(values.size());
+      *leaf.stride = leaf.columns();
+    }
     auto value = values.begin();
-    for (Index r = 0; r < leaf.rows(); ++r)
-      for (Index c = 0; c < leaf.row_size(); ++c, ++value)
+    const bool vector = leaf.sizes.size() == 1;
+    for (Index r = 0; r < (vector ? 1 : leaf.rows()); ++r)
+      for (Index c = 0; c < (vector ? leaf.rows() : leaf.columns()); ++c, ++value)
         if constexpr (std::same_as<T, float>)
-          leaf.row(r)[c] = *value;
+          data[r * *leaf.stride + c] = *value;
         else
-          leaf.row(r)[c] = to_bf16(*value);
+          data[r * *leaf.stride + c] = to_bf16(*value);
   }
   // The values of a leaf that is rows [first, …) of a tensor.
-  static std::vector<float> values_of(const auto& leaf, const TensorEntry& t, Index first) {
-    Index n = 1;
-    for (int d = 0; d < leaf.kRank; ++d) n *= leaf.size(d);
+  static std::vector<float> values_of(const Leaf& leaf, const TensorEntry& t, Index first) {
     std::vector<float> values = to_floats(t);
-    const Index row = n / std::max<Index>(leaf.rows(), 1);
-    values.erase(values.begin(), values.begin() + first * row);
-    values.resize(std::size_t(n));
+    values.erase(values.begin(), values.begin() + first * leaf.columns());
+    values.resize(std::size_t(leaf.rows() * leaf.columns()));
     return values;
+  }
+  static bool misaligned(const std::byte* p, Index to) {
+    return reinterpret_cast<std::uintptr_t>(p) % std::uintptr_t(to) != 0;
   }
   static Format require_format(const TensorEntry& t, const std::string& where) {
     const auto format = format_of(t.dtype);

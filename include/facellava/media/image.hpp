@@ -41,9 +41,10 @@ inline void check_pixels(const PixelView& v, std::string_view what) {
                                           std::to_string(v.width) + " x " + std::to_string(v.height) +
                                           (v.data ? "" : " without data"));
   const std::int64_t row_bytes = std::int64_t(v.width) * channels(v.format);
-  if (v.height > 1 && v.stride < row_bytes && -v.stride < row_bytes)
+  const std::int64_t most = std::numeric_limits<std::ptrdiff_t>::max() / v.height;
+  if (v.height > 1 && ((v.stride < row_bytes && v.stride > -row_bytes) || v.stride > most || v.stride < -most))
     throw Error(ErrorKind::kShape, std::string(what) + ": expected a stride of at least " + std::to_string(row_bytes) +
-                                       " bytes, found " + std::to_string(v.stride));
+                                       " bytes that stays within memory, found " + std::to_string(v.stride));
 }
 
 class Image {

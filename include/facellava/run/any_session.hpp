@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "facellava/models/config.hpp"
-#include "facellava/run/request.hpp"
+#include "facellava/run/memory_plan.hpp"
 
 namespace facellava::run {
 
@@ -14,19 +14,24 @@ struct SessionOptions {
   Index kv_rows = 0;       // rows of keys and values: all tokens, visual ones too, that may live at one time
   Index positions = 4096;  // the longest sequence: the model's context
   Index chunk = 512;       // rows that go through the decoder at a time; changes memory, not results
-  Index frames = 8;        // frames that go through a tower at a time; likewise
+  Services services = {};  // memory_limit: of the weights, where the session knows them, and the session together
 };
 
 // Tokens that a picture or video becomes.
+constexpr Index visual_rows(const TowerConfig& t) { return Index(t.block.frames) * t.features(); }
 constexpr Index visual_rows(const FaceLlavaConfig& c, const MediumInput& m) {
-  const TowerConfig& t = m.kind == text::Medium::kImage ? c.image : c.video;
-  return Index(t.block.frames) * t.features();
+  return visual_rows(m.kind == text::Medium::kImage ? c.image : c.video);
 }
 // Rows of the KV cache that a request takes before its answer.
-constexpr Index rows_of(const FaceLlavaConfig& c, const Request& r) {
+constexpr Index rows_of(const FaceLlavaConfig& c, const RequestShape& r) {
+  return r.text + r.images * visual_rows(c.image) + r.videos * visual_rows(c.video);
+}
+inline Index rows_of(const FaceLlavaConfig& c, const Request& r) { return rows_of(c, shape_of(r)); }
+// Rows of the KV cache that a workload takes, answers and candidates included.
+inline Index rows_of(const FaceLlavaConfig& c, const Workload& w) {
   Index rows = 0;
-  for (int id : r.ids) rows += id != text::kMediaSlot;
-  for (const MediumInput& m : r.media) rows += visual_rows(c, m);
+  for (const RequestShape& r : w.requests) rows += rows_of(c, r) + w.reserve;
+  for (Index n : w.scored) rows += n;
   return rows;
 }
 
@@ -35,6 +40,7 @@ enum class LandmarkModules { kMissing, kLoaded };
 struct LoadedParts {
   LandmarkModules landmarks = LandmarkModules::kLoaded;
   bool image_tower = true, video_tower = true;
+  std::vector<WeightBytes> weights = {};  // for the plans of sessions
 };
 
 class AnySession {
@@ -43,7 +49,8 @@ class AnySession {
   virtual int vocabulary() const = 0;
 
   // Starts one sequence a request, each with room for `reserve` more tokens, and leaves the logits of its last row in
-  // logits(). A batch has landmarks for all its media or for none. Errors leave the session as it was.
+  // logits(). A batch has landmarks for all its media or for none. Errors leave the sequences as they were; logits()
+  // may have no rows after one.
   virtual std::vector<SequenceId> prefill(std::span<const Request>, int reserve, Observer* = nullptr) = 0;
   // A sequence that shares everything so far and goes its own way.
   virtual SequenceId fork(SequenceId) = 0;

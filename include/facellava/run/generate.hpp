@@ -1,5 +1,6 @@
 // From prefilled sequences to answers, and to probabilities of given answers.
 #pragma once
+#include <algorithm>
 #include <functional>
 #include <stop_token>
 
@@ -11,7 +12,7 @@ namespace facellava::run {
 struct GenerateOptions {
   int max_new_tokens = 1024;
   Sampling sampling = {};
-  int eos = 2;
+  std::vector<int> ends = {2};  // tokens that end an answer
 };
 
 enum class Finish { kEos, kLength, kContext, kStopped };
@@ -50,7 +51,7 @@ inline std::vector<Generation> generate(AnySession& session, std::span<const Seq
       const int token = samplers[i].pick({session.logits().row(Index(row)), std::size_t(session.vocabulary())});
       g.ids.push_back(token);
       if (on_token) on_token(i, token);
-      if (token == options.eos) {
+      if (std::find(options.ends.begin(), options.ends.end(), token) != options.ends.end()) {
         g.finish = Finish::kEos;
       } else if (session.length(sequences[i]) >= positions) {
         g.finish = Finish::kContext;

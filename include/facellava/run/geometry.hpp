@@ -1,8 +1,10 @@
-// The geometry of a checkpoint: the decoder from config.json, the towers from the shapes of their tensors (no
-// config.json has them). Numbers of heads cannot be seen in shapes: 0 stands for unknown until somebody says them.
+// The geometry of a checkpoint: the decoder from config.json or from GGUF metadata, the towers from the shapes of their
+// tensors (no config.json has them). Numbers of heads cannot be seen in shapes: 0 stands for unknown until somebody
+// says them.
 #pragma once
 #include <cmath>
 #include <cstdint>
+#include <limits>
 
 #include "facellava/io/checkpoint.hpp"
 #include "facellava/io/json.hpp"
@@ -79,6 +81,80 @@ inline LlamaConfig llama_geometry(const nlohmann::json& config, const std::strin
   c.block.eps = io::optional<float>(config, "rms_norm_eps", file).value_or(1e-6f);
   c.rope = detail::rope_of(config, file);
   if (io::optional<bool>(config, "tie_word_embeddings", file).value_or(false)) c.head = Head::kTied;
+  return c;
+}
+
+namespace detail {
+
+inline RopeConfig rope_of(const io::Gguf& file) {
+  RopeConfig rope{.theta = file.optional<float>("llama.rope.freq_base").value_or(1e4f)};
+  const auto kind = file.optional<std::string_view>("llama.rope.scaling.type").value_or("linear");
+  if (kind != "none" && kind != "linear")
+    throw Error(ErrorKind::kFormat,
+                file.path() + ": rope scaling \"" + std::string(kind) + "\" is not supported: none, linear");
+  if (file.tensors().contains("rope_freqs.weight"))
+    throw Error(ErrorKind::kFormat, file.path() + ": rope scaling by a table (rope_freqs.weight) is not supported");
+  auto factor = file.optional<float>("llama.rope.scaling.factor");
+  if (!factor) factor = file.optional<float>("llama.rope.scale_linear");
+  if (kind == "none" || factor.value_or(0) == 0) return rope;
+  if (!(*factor >= 1)) throw Error(ErrorKind::kFormat, file.path() + ": rope scaling has a factor that makes no sense");
+  if (*factor != 1) {
+    rope.scaling = RopeScaling::kLinear;
+    rope.factor = *factor;
+  }
+  return rope;
+}
+
+// Keys whose values other than `plain` change what a decoder computes in ways that ours does not know.
+inline void refuse_variants(const io::Gguf& file) {
+  const auto refuse = [&](const char* key) {
+    throw Error(ErrorKind::kFormat, file.path() + ": a decoder with \"" + key + "\" is not supported");
+  };
+  if (file.optional<int>("llama.expert_count").value_or(0) != 0) refuse("llama.expert_count");
+  if (file.contains("llama.attention.causal") && !file.require<bool>("llama.attention.causal"))
+    refuse("llama.attention.causal");
+  for (const char* key : {"llama.attention.clamp_kqv", "llama.attention.max_alibi_bias", "llama.attention.scale",
+                          "llama.attention.sliding_window", "llama.embedding_scale", "llama.residual_scale",
+                          "llama.logit_scale", "llama.attn_logit_softcapping", "llama.final_logit_softcapping"})
+    if (file.optional<float>(key).value_or(0) != 0) refuse(key);
+}
+
+}  // namespace detail
+
+// The decoder that a GGUF file holds. Other architectures than llama are refused by name.
+inline LlamaConfig llama_geometry(const io::Gguf& file) {
+  const auto kind = file.require<std::string_view>("general.architecture");
+  if (kind != "llama")
+    throw Error(ErrorKind::kFormat,
+                file.path() + ": the architecture \"" + std::string(kind) + "\" is not supported: llama");
+  const auto check_positive = [&](const char* key, int n) {
+    if (n > 0) return n;
+    throw Error(ErrorKind::kFormat,
+                file.path() + ": \"" + key + "\": expected a positive number, found " + std::to_string(n));
+  };
+  const auto number = [&](const char* key) { return check_positive(key, file.require<int>(key)); };
+  const auto number_or = [&](const char* key, int absent) {
+    return check_positive(key, file.optional<int>(key).value_or(absent));
+  };
+  detail::refuse_variants(file);
+  LlamaConfig c;
+  c.layers = number("llama.block_count");
+  c.block.dim = number("llama.embedding_length");
+  c.block.ffn = number("llama.feed_forward_length");
+  c.block.heads = number("llama.attention.head_count");
+  c.block.kv_heads = number_or("llama.attention.head_count_kv", c.block.heads);
+  c.block.head_dim = number_or("llama.attention.key_length", c.block.dim / c.block.heads);
+  for (const char* key : {"llama.attention.value_length", "llama.rope.dimension_count"})
+    check_equal(c.block.head_dim, number_or(key, c.block.head_dim), file.path() + ": \"" + key + "\"",
+                ErrorKind::kFormat);
+  c.block.eps = file.require<float>("llama.attention.layer_norm_rms_epsilon");
+  c.rope = detail::rope_of(file);
+  const auto& embeddings = io::find_tensor(file.tensors(), "token_embd.weight", file.path()).shape;
+  c.vocab = int(std::min<Index>(embeddings[0], std::numeric_limits<int>::max()));
+  if (const auto claimed = file.optional<Index>("llama.vocab_size"))
+    check_equal(embeddings[0], *claimed, file.path() + ": \"llama.vocab_size\" beside rows of token_embd.weight",
+                ErrorKind::kFormat);
+  if (!file.tensors().contains("output.weight")) c.head = Head::kTied;
   return c;
 }
 

@@ -1,12 +1,14 @@
 // A model with its weights, opened from a folder: what several sessions share. AnyModel does not name a configuration;
-// Model<M, Device> is compiled once per configuration and device.
+// Model<M, Device, Kv> is compiled once per configuration, device and element of the kept keys and values (float,
+// bf16).
 #pragma once
+#include <functional>
 #include <memory>
-#include <tuple>
 
 #include "facellava/io/weights.hpp"
 #include "facellava/run/model_folder.hpp"
 #include "facellava/run/session.hpp"
+#include "facellava/run/weight_count.hpp"
 
 namespace facellava::run {
 
@@ -15,6 +17,7 @@ struct LoadOptions {
   Missing landmarks = Missing::kRefuse;  // a checkpoint without FRLP and FRGCA: published weights
   Missing towers = Missing::kRefuse;     // a checkpoint without its towers: for questions without pictures
   io::Weights::Convert convert = {};
+  Services services = {};  // memory_limit: of the weights
 };
 
 class AnyModel {
@@ -24,6 +27,8 @@ class AnyModel {
   virtual LandmarkModules landmark_modules() const = 0;
   // A session of its own; the model must outlive it. Sessions of one model may run on several threads.
   virtual std::unique_ptr<AnySession> open(const SessionOptions&) const = 0;
+  // The memory of the weights and of a session that does this work; nothing is taken.
+  virtual MemoryPlan plan(const SessionOptions&, const Workload&) const = 0;
 };
 
 // The leaves that a folder's tensors are bound to.
@@ -34,13 +39,24 @@ inline bool is_landmark_leaf(std::string_view name) {
 inline bool is_image_tower_leaf(std::string_view name) { return name.starts_with("image_tower."); }
 inline bool is_video_tower_leaf(std::string_view name) { return name.starts_with("video_tower."); }
 
-// Names every source of a folder's weights.
-inline void add_sources(io::Weights& weights, const ModelFolder& folder) {
-  if (folder.image_tower()) weights.add(folder.image_tower(), io::kLanguageBind, is_image_tower_leaf);
-  if (folder.video_tower()) weights.add(folder.video_tower(), io::kLanguageBind, is_video_tower_leaf);
+// Calls add(checkpoint, rules, serves, head_dim) for every source of a folder's weights, as io::Weights::add takes
+// them.
+void each_source(const ModelFolder& folder, auto&& add) {
+  using Serves = io::Weights::Predicate;
+  if (folder.image_tower()) add(folder.image_tower(), std::span(io::kLanguageBind), Serves(is_image_tower_leaf), 0);
+  if (folder.video_tower()) add(folder.video_tower(), std::span(io::kLanguageBind), Serves(is_video_tower_leaf), 0);
   const bool image = folder.image_tower() != nullptr, video = folder.video_tower() != nullptr;
-  weights.add(folder.model(), io::kOfficial, [image, video](std::string_view name) {
-    return !(image && is_image_tower_leaf(name)) && !(video && is_video_tower_leaf(name));
+  if (folder.model()->gguf())
+    return add(folder.model(), std::span(io::kGguf), Serves([](std::string_view) { return true; }),
+               folder.geometry().llama.block.head_dim);
+  add(folder.model(), std::span(io::kOfficial), Serves([image, video](std::string_view name) {
+        return !(image && is_image_tower_leaf(name)) && !(video && is_video_tower_leaf(name));
+      }),
+      0);
+}
+inline void add_sources(io::Weights& weights, const ModelFolder& folder) {
+  each_source(folder, [&](const auto& checkpoint, std::span<const io::Rename> rules, auto serves, Index head_dim) {
+    weights.add(checkpoint, rules, serves, head_dim);
   });
 }
 
@@ -64,32 +80,79 @@ io::Report inspect(const ModelFolder& folder) {
   return report;
 }
 
-template <class M, class Device, class... DeviceOptions>
+template <class M>
+using StoredParams = typename M::template Params<Stored<Host>>;
+
+// Strict: every weight is there in its shape, and nothing else, but for what the options allow.
+template <class M>
+io::Report bind_strict(StoredParams<M>& params, io::Weights& weights, const ModelFolder& folder, const LoadOptions& o,
+                       const io::Weights::Convert& convert) {
+  add_sources(weights, folder);
+  const auto may_lack = [&](std::string_view name) {
+    if (is_landmark_leaf(name)) return o.landmarks == Missing::kAllow;
+    return (is_image_tower_leaf(name) || is_video_tower_leaf(name)) && o.towers == Missing::kAllow;
+  };
+  return weights.bind_strict([&](auto&& f) { M::visit(f, "", params); }, convert, may_lack,
+                             [&](std::string_view name) { return is_spare(folder, name); });
+}
+
+// The weights of a folder by part and format, as they will be when loaded so.
+template <class M>
+std::vector<WeightBytes> planned_weights(const ModelFolder& folder, const LoadOptions& o) {
+  WeightCount count(o.convert);
+  each_source(folder, [&](const auto& checkpoint, auto rules, auto serves, Index) {
+    count.add(checkpoint->tensors(), rules, serves);
+  });
+  StoredParams<M> params;
+  M::visit([&](const std::string& name, const auto& leaf) { count.count(name, leaf); }, "", params);
+  return count.result();
+}
+
+// The plan of work with a model that is not loaded: with the weights of planned_weights(), or of all_weights().
+template <class M, class Device, class Kv = float, class... DeviceOptions>
+MemoryPlan plan_memory(std::span<const WeightBytes> weights, const SessionOptions& o, const Workload& work,
+                       const DeviceOptions&... device) {
+  const Device dev(device...);
+  MemoryPlan plan = SessionMemory<M, typename Device::Space, Kv>::plan(dev, o, work);
+  add_weights(plan, weights, work);
+  return plan;
+}
+
+template <class M, class Device, class Kv = float>
 class Model final : public AnyModel {
  public:
-  // Strict: every weight is there in its shape, and nothing else, but for what the options allow.
-  Model(const ModelFolder& folder, const LoadOptions& o, DeviceOptions... device) : device_(std::move(device)...) {
-    add_sources(weights_, folder);
-    const auto may_lack = [&](std::string_view name) {
-      if (is_landmark_leaf(name)) return o.landmarks == Missing::kAllow;
-      return (is_image_tower_leaf(name) || is_video_tower_leaf(name)) && o.towers == Missing::kAllow;
-    };
-    weights_.bind_strict([&](auto&& f) { M::visit(f, "", params_); }, o.convert, may_lack,
-                         [&](std::string_view name) { return is_spare(folder, name); });
+  // Strict, as bind_strict. device: what each session's own device is made from; it is copied. Errors: kFormat;
+  // kCapacity (weights beyond the limit, memory that is not granted).
+  template <class... DeviceOptions>
+  Model(const ModelFolder& folder, const LoadOptions& o, const DeviceOptions&... device)
+      : open_([device...](const Model& m, const SessionOptions& s) -> std::unique_ptr<AnySession> {
+          return std::make_unique<Session<M, Device, Stored<Host>, Kv>>(m.params_, m.loaded_, s, device...);
+        }),
+        plan_([device...](const Model& m, const SessionOptions& s, const Workload& work) {
+          return plan_memory<M, Device, Kv>(m.loaded_.weights, s, work, device...);
+        }) {
+    loaded_.weights = planned_weights<M>(folder, o);
+    MemoryPlan plan;
+    plan.weights = loaded_.weights;
+    check_fits(plan, o.services.memory_limit, folder.path());
+    const io::Report report = bind_strict<M>(params_, weights_, folder, o, o.convert);
+    o.services.tell(LogLevel::kInfo,
+                    folder.path() + ": " + std::to_string(report.bound.size()) + " tensors\n" + plan.text());
     // A part that may be missing is there as a whole or not at all.
-    if (absent(is_landmark_leaf, "landmark modules", folder)) landmarks_ = LandmarkModules::kMissing;
-    image_missing_ = absent(is_image_tower_leaf, "image tower", folder);
-    video_missing_ = absent(is_video_tower_leaf, "video tower", folder);
+    const auto missing = [&](bool (*is_leaf)(std::string_view), const char* part) {
+      const bool all = absent(is_leaf, part, folder);
+      if (all) o.services.tell(LogLevel::kWarning, folder.path() + ": without its " + part);
+      return all;
+    };
+    if (!M::kLandmarks || missing(is_landmark_leaf, "landmark modules")) loaded_.landmarks = LandmarkModules::kMissing;
+    loaded_.image_tower = M::kImage && !missing(is_image_tower_leaf, "image tower");
+    loaded_.video_tower = M::kVideo && !missing(is_video_tower_leaf, "video tower");
   }
 
   const FaceLlavaConfig& config() const override { return M::kConfig; }
-  LandmarkModules landmark_modules() const override { return landmarks_; }
-  std::unique_ptr<AnySession> open(const SessionOptions& o) const override {
-    const LoadedParts loaded{landmarks_, !image_missing_, !video_missing_};
-    return std::apply(
-        [&](const auto&... device) { return std::make_unique<Session<M, Device>>(params_, loaded, o, device...); },
-        device_);
-  }
+  LandmarkModules landmark_modules() const override { return loaded_.landmarks; }
+  std::unique_ptr<AnySession> open(const SessionOptions& o) const override { return open_(*this, o); }
+  MemoryPlan plan(const SessionOptions& o, const Workload& work) const override { return plan_(*this, o, work); }
 
  private:
   bool absent(bool (*is_leaf)(std::string_view), const char* part, const ModelFolder& folder) const {
@@ -107,11 +170,11 @@ class Model final : public AnyModel {
     return all == null;
   }
 
-  typename M::template Params<Stored<Host>> params_;
+  StoredParams<M> params_;
   io::Weights weights_;
-  std::tuple<DeviceOptions...> device_;
-  LandmarkModules landmarks_ = M::kLandmarks ? LandmarkModules::kLoaded : LandmarkModules::kMissing;
-  bool image_missing_ = false, video_missing_ = false;
+  LoadedParts loaded_;
+  std::function<std::unique_ptr<AnySession>(const Model&, const SessionOptions&)> open_;
+  std::function<MemoryPlan(const Model&, const SessionOptions&, const Workload&)> plan_;
 };
 
 }  // namespace facellava::run

@@ -1,43 +1,35 @@
 // A model folder in the official layout (config.json, shards, tokenizer.model) and, if the towers live elsewhere, the
-// LanguageBind folders. Everything that a checkpoint needs to be run rightly is read here, never guessed from a name.
+// LanguageBind folders; or a GGUF file with a decoder for questions without pictures. Everything that a checkpoint
+// needs to be run rightly is read here, never guessed from a name.
 #pragma once
 #include <filesystem>
 #include <memory>
 #include <optional>
 
-#include "facellava/faces/landmarks.hpp"
 #include "facellava/io/naming.hpp"
 #include "facellava/run/geometry.hpp"
-#include "facellava/text/media_tokens.hpp"
+#include "facellava/run/settings.hpp"
 
 namespace facellava::run {
 
 struct FolderOptions {
-  std::string path;
+  std::string path;                                // of a folder or of a .gguf file
   std::string image_tower = {}, video_tower = {};  // LanguageBind folders, if the towers are not in the model's own
   int tower_heads = 0;                             // 0: as a folder says, else unknown
   io::Load load = io::Load::kMap;
 };
-
-// Beside the geometry: what the released code keeps in its scripts. From "facellava" in config.json, else the released
-// code's own.
-struct Settings {
-  text::Template prompt_template = text::Template::kLlavaV1;
-  text::BosPlacement bos = text::BosPlacement::kStart;
-  faces::LandmarkNormalisation landmarks = faces::LandmarkNormalisation::kBy256;
-  int positions = 2048;  // the context
-  int eos = 2;
-};
-
-inline constexpr int kMaxPositions = 1 << 24;  // beyond any context: a corrupt number would become memory
 
 class ModelFolder {
  public:
   explicit ModelFolder(const FolderOptions& o)
       : path_(o.path),
         file_((std::filesystem::path(o.path) / "config.json").string()),
-        config_(io::read_json(file_)),
+        config_(io::is_gguf(o.path) ? nlohmann::json() : io::read_json(file_)),
         model_(std::make_shared<io::Checkpoint>(o.path, o.load)) {
+    if (const io::Gguf* gguf = model_->gguf()) {
+      read_gguf(*gguf, o);
+      return;
+    }
     if (!o.image_tower.empty()) image_ = std::make_shared<io::Checkpoint>(o.image_tower, o.load);
     if (!o.video_tower.empty()) video_ = std::make_shared<io::Checkpoint>(o.video_tower, o.load);
     read_geometry(o);
@@ -52,6 +44,13 @@ class ModelFolder {
   const std::shared_ptr<const io::Checkpoint>& video_tower() const { return video_; }
 
  private:
+  void read_gguf(const io::Gguf& gguf, const FolderOptions& o) {
+    if (!o.image_tower.empty() || !o.video_tower.empty())
+      throw Error(ErrorKind::kArgument, path_ + ": a GGUF file has no projector for the pictures of a tower");
+    geometry_.llama = llama_geometry(gguf);
+    settings_ = gguf_settings(gguf, geometry_.llama.vocab);
+  }
+
   void read_geometry(const FolderOptions& o) {
     geometry_.llama = llama_geometry(config_, file_);
     const int select = io::optional<int>(config_, "mm_vision_select_layer", file_).value_or(-2);
@@ -93,7 +92,10 @@ class ModelFolder {
   void read_settings() {
     settings_.positions = detail::optional_positive(config_, "max_position_embeddings", file_).value_or(2048);
     check_at_most(kMaxPositions, settings_.positions, file_ + ": \"max_position_embeddings\"", ErrorKind::kFormat);
-    settings_.eos = io::optional<int>(config_, "eos_token_id", file_).value_or(2);
+    if (config_.contains("eos_token_id") && config_["eos_token_id"].is_array())
+      settings_.ends = io::require<std::vector<int>>(config_, "eos_token_id", file_);
+    else
+      settings_.ends = {io::optional<int>(config_, "eos_token_id", file_).value_or(2)};
     const auto own = io::optional<nlohmann::json>(config_, "facellava", file_);
     if (!own) return;
     if (const auto name = io::optional<std::string>(*own, "prompt_template", file_)) try {

@@ -60,7 +60,7 @@ class Viewing {
       if (on_text && !more.empty()) on_text(more);
     };
     GenerateOptions o = options;
-    o.eos = settings_.eos;
+    o.ends = settings_.ends;
     generations = generate(
         *session_, std::span(&branch.id, 1), o, settings_.positions,
         [&](std::size_t, int token) { say(words.push(token)); }, stop);
@@ -107,8 +107,10 @@ class Viewing {
 
 class Pipeline {
  public:
-  Pipeline(const ModelFolder& folder, std::shared_ptr<const AnyModel> model)
+  // services: of the sessions
+  Pipeline(const ModelFolder& folder, std::shared_ptr<const AnyModel> model, Services services = {})
       : settings_(folder.settings()),
+        services_(std::move(services)),
         model_(std::move(model)),
         tokenizer_(std::make_shared<text::Tokenizer>(text::load_tokenizer(folder.path()))) {}
 
@@ -130,7 +132,8 @@ class Pipeline {
     const auto prompt = text::question_prompt(settings_.prompt_template, "", std::span(&v.kind_, 1));
     const auto ids = text::encode_prompt(*tokenizer_, prompt, settings_.bos);
     request.ids.assign(ids.begin(), std::find(ids.rbegin(), ids.rend(), text::kMediaSlot).base());
-    v.session_ = model_->open({.kv_rows = rows > 0 ? rows : settings_.positions, .positions = settings_.positions});
+    v.session_ = model_->open(
+        {.kv_rows = rows > 0 ? rows : settings_.positions, .positions = settings_.positions, .services = services_});
     RegionAttentionMean attention;
     v.picture_ = v.session_->prefill(std::span(&request, 1), 0, &attention)[0];
     v.attention_ = std::move(attention.mean);
@@ -143,15 +146,17 @@ class Pipeline {
 
  private:
   Settings settings_;
+  Services services_;
   std::shared_ptr<const AnyModel> model_;
   std::shared_ptr<const text::Tokenizer> tokenizer_;
 };
 
 // The usual way: the model in `folder`, compiled for the configuration C, on Device.
-template <FaceLlavaConfig C, class Device, class Parts = DefaultParts, class... DeviceOptions>
+// Its sessions get the services of the options too.
+template <FaceLlavaConfig C, class Device, class Parts = DefaultParts, class Kv = float, class... DeviceOptions>
 Pipeline open_pipeline(const ModelFolder& folder, const LoadOptions& options = {}, const DeviceOptions&... device) {
-  using M = Model<FaceLlava<C, Parts>, Device, DeviceOptions...>;
-  return Pipeline(folder, std::make_shared<M>(folder, options, device...));
+  using M = Model<FaceLlava<C, Parts>, Device, Kv>;
+  return Pipeline(folder, std::make_shared<M>(folder, options, device...), options.services);
 }
 
 }  // namespace facellava::run

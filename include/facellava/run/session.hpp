@@ -1,33 +1,44 @@
 // A session: sequences of one model on one device. Pictures are encoded and prefilled once, forked and asked many
 // questions. Rows of all sequences of a call go through the model together; results do not depend on who else is there.
-// AnySession (any_session.hpp) is the interface; Session<M, Device, P> does the work for one compiled model.
+// AnySession (any_session.hpp) is the interface; Session<M, Device, P, Kv> does the work for one compiled model. Kv:
+// the element of the kept keys and values.
 #pragma once
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <span>
 #include <vector>
 
-#include "facellava/models/face_llava.hpp"
-#include "facellava/run/any_session.hpp"
 #include "facellava/run/finite.hpp"
 #include "facellava/run/kv_allocator.hpp"
+#include "facellava/run/session_memory.hpp"
 
 namespace facellava::run {
 
-template <class M, class Device, class P = Stored<Host>>
+template <class M, class Device, class P = Stored<Host>, class Kv = float>
 class Session final : public AnySession {
  public:
   using Params = typename M::template Params<P>;
 
-  // params must outlive the session; device: what the session's own device is made from.
+  // params must outlive the session; device: what the session's own device is made from. Errors: kArgument, kCapacity
+  // (a plan beyond the limit, memory that is not granted).
   template <class... DeviceOptions>
   Session(const Params& params, const LoadedParts& loaded, const SessionOptions& o, const DeviceOptions&... device)
-      : dev_(device...), params_(params), loaded_(loaded), options_(o), free_(o.kv_rows) {
-    memory_.carve([&](Arena& a) {
-      Text::carve_slabs(a, slabs_, o.kv_rows);
-      a.take(table_, std::min(o.positions, o.kv_rows));  // no sequence has more tokens than there are rows
-    });
-    Text::fill_table(table_);
+      : dev_(device...),
+        params_(params),
+        loaded_(loaded),
+        options_(o),
+        free_(o.kv_rows),
+        memory_(o.services.memory),
+        workspace_(o.services.memory),
+        logits_memory_(o.services.memory) {
+    if (o.positions < 1 || o.chunk < 1 || o.chunk > std::numeric_limits<int>::max())
+      throw Error(ErrorKind::kArgument, "session: expected at least 1 position and a chunk of at least 1 row, found " +
+                                            std::to_string(o.positions) + " and " + std::to_string(o.chunk));
+    const MemoryPlan plan = admit("session", {.requests = {{.text = std::min({o.kv_rows, o.positions, o.chunk})}}});
+    if (o.services.log) o.services.tell(LogLevel::kInfo, "session opens, for text:\n" + plan.text());
+    memory_.carve([&](Arena& a) { Memory::Lasting::carve(a, lasting_, o); });
+    Text::fill_table(lasting_.table);
   }
 
   int vocabulary() const override { return M::kConfig.llama.vocab; }
@@ -43,7 +54,12 @@ class Session final : public AnySession {
       pending.push_back(expand(r, pending.size(), visual_count));
       pending.back().keys.grow(free_, int(pending.back().ids.size()) + reserve, 0);
     }
-    Workspace visual_memory;
+    if (limited()) {
+      Workload work = workload_of(requests, reserve);
+      if (observer && observer->wants_logits()) work.logits = LogitRows::kAll;
+      admit("prefill", work);
+    }
+    Workspace visual_memory(options_.services.memory);
     Tensor<A, kDyn, kDim> visual;
     visual_memory.carve([&](Arena& a) { a.take(visual, visual_count); });
     Index first = 0;
@@ -54,7 +70,9 @@ class Session final : public AnySession {
         first += n;
       }
     if (observer) observer->done("vision");
-    run(pending, visual, observer, take_logits(pending.size()));
+    const Logits ends = take_logits(pending.size());
+    run(pending, visual, observer, ends);
+    logits_ = ends;
     if (observer) observer->done("prefill");
     std::vector<SequenceId> ids;
     for (Pending& p : pending) {
@@ -89,7 +107,17 @@ class Session final : public AnySession {
       check_length(pending.back(), who);
       pending.back().keys.grow(free_, int(tokens[i].size()), kGrowth);
     }
-    run(pending, Tensor<A, kDyn, kDim>(), nullptr, take_logits(pending.size()));
+    if (limited()) {
+      Workload work;
+      for (std::size_t i = 0; i < ids.size(); ++i) {
+        work.requests.push_back({.text = Index(tokens[i].size())});
+        work.context = std::max(work.context, Index(length(ids[i])));
+      }
+      admit("append", work);
+    }
+    const Logits ends = take_logits(pending.size());
+    run(pending, Tensor<A, kDyn, kDim>(), nullptr, ends);
+    logits_ = ends;
     for (std::size_t i = 0; i < ids.size(); ++i) at(ids[i]) = std::move(pending[i].keys);
   }
 
@@ -108,6 +136,11 @@ class Session final : public AnySession {
       p.targets.assign(c.begin() + 1, c.end());
       pending.push_back(std::move(p));
     }
+    if (limited()) {
+      Workload work{.context = length(prefix)};
+      for (const auto& c : continuations) work.scored.push_back(Index(c.size()));
+      admit("log_probs", work);
+    }
     std::vector<std::vector<float>> out(pending.size(), std::vector<float>(1));
     for (std::size_t i = 0; i < pending.size(); ++i)
       log_prob(dev_, View<float, Host, kDyn>(out[i].data(), 1),
@@ -120,9 +153,10 @@ class Session final : public AnySession {
   }
 
  private:
-  using A = Act<float, typename Device::Space>;
-  using Text = typename M::Text;
-  using Logits = Tensor<A, kDyn, M::kConfig.llama.vocab>;
+  using Memory = SessionMemory<M, typename Device::Space, Kv>;
+  using A = typename Memory::A;
+  using Text = typename Memory::Text;
+  using Logits = typename Memory::Logits;
   static constexpr int kDim = M::kDim;
   static constexpr int kGrowth = 64;  // rows that a sequence without reserve takes at a time
 
@@ -133,13 +167,17 @@ class Session final : public AnySession {
     KvRows keys;
     std::vector<int> targets = {};   // log_probs: the token that each row should say
     std::vector<float> scores = {};  // its log-probability
-    int done = 0;
   };
-  // A part of a Pending that is in the present chunk.
-  struct Segment {
-    std::size_t owner;
-    int first_row, rows, skip;  // row of the chunk; rows; rows of the owner before them
-  };
+
+  bool limited() const { return options_.services.memory_limit != kNoLimit; }
+  // The plan of work, which must fit; logits that are kept from before count too.
+  MemoryPlan admit(const char* what, const Workload& work) const {
+    MemoryPlan plan = Memory::plan(dev_, options_, work);
+    add_weights(plan, loaded_.weights, work);
+    plan.logits = std::max(plan.logits, logits_memory_.bytes());
+    check_fits(plan, options_.services.memory_limit, what);
+    return plan;
+  }
 
   KvRows& at(SequenceId id) {
     const auto it = sequences_.find(id);
@@ -224,8 +262,8 @@ class Session final : public AnySession {
            const char* name) {
     using Path = typename M::template Vision<T>;
     constexpr Index frames = T.block.frames;
-    typename Path::template Cache<A> c;
-    workspace_.carve([&](Arena& a) { Path::carve(a, c, frames); });
+    typename Memory::template Look<T> c;
+    workspace_.carve([&](Arena& a) { Memory::template carve_look<T>(a, c); });
     const TowerRows layout(T, 1);
     const View<const float, Host, kDyn, 3 * T.side * T.side> pixels(m.pixels.data(), frames);
     Path::encode(dev_, c, pixels, params_, tower, layout.layout(), [&](int k, auto x) { check_finite(x, name, k); });
@@ -270,32 +308,25 @@ class Session final : public AnySession {
   // ---- the decoder
 
   Logits take_logits(std::size_t sequences) {
-    logits_memory_.carve([&](Arena& a) { a.take(logits_, Index(sequences)); });
-    return logits_;
+    Logits out(nullptr, 0);
+    logits_ = out;
+    logits_memory_.carve([&](Arena& a) { a.take(out, Index(sequences)); });
+    return out;
   }
 
   // Sends all rows through the decoder, chunk by chunk; the logits of each Pending's last row go to its row of `ends`,
   // where that has any.
   void run(std::vector<Pending>& pending, auto visual, Observer* observer, Logits ends) {
-    std::size_t owner = 0;
-    while (true) {
-      std::vector<Segment> segments;
-      int rows_used = 0;
-      for (; owner < pending.size(); ++owner) {
-        Pending& p = pending[owner];
-        const int n = std::min(int(p.ids.size()) - p.done, int(options_.chunk) - rows_used);
-        if (n > 0) segments.push_back({owner, rows_used, n, p.done});
-        rows_used += n;
-        p.done += n;
-        if (p.done < int(p.ids.size())) break;
-      }
-      if (rows_used == 0) return;
-      step(pending, segments, rows_used, visual, observer, ends);
-    }
+    std::vector<int> lengths;
+    for (const Pending& p : pending) lengths.push_back(int(p.ids.size()));
+    Chunks chunks(std::move(lengths), options_.chunk);
+    for (auto segments = chunks.next(); !segments.empty(); segments = chunks.next())
+      step(pending, segments, visual, observer, ends);
   }
 
-  void step(std::vector<Pending>& pending, const std::vector<Segment>& segments, Index n, auto visual,
-            Observer* observer, Logits out) {
+  void step(std::vector<Pending>& pending, const std::vector<Segment>& segments, auto visual, Observer* observer,
+            Logits out) {
+    const Index n = segments.back().first_row + segments.back().rows;
     std::vector<int> ids, splice, positions, slots, last, owners;
     std::vector<Sequence> sequences;
     std::vector<KvRange> ranges;
@@ -311,41 +342,36 @@ class Session final : public AnySession {
       const int first = int(ranges.size());
       p.keys.ranges(before + s.rows, ranges);
       sequences.push_back({s.first_row, s.rows, first, int(ranges.size()) - first});
-      if (p.done == int(p.ids.size()) && s.skip + s.rows == p.done) {
+      if (s.ends) {
         last.push_back(s.first_row + s.rows - 1);
         owners.push_back(int(s.owner));
       }
     }
-    typename Text::template Cache<A> c;
-    Tensor<A, kDyn, kDim> hidden, ends;
-    Logits all, end_logits;
     const bool every_row = (observer && observer->wants_logits()) || !pending[segments.front().owner].targets.empty();
+    typename Memory::Step m;
     workspace_.carve([&](Arena& a) {
-      a.take(hidden, n);
-      a.take(ends, Index(last.size()));
-      a.take(end_logits, Index(last.size()));
-      a.take(all, every_row ? n : 0);
-      Text::carve(a, c, n);
+      Memory::Step::carve(a, m, n, Index(last.size()), every_row ? LogitRows::kAll : LogitRows::kLast);
     });
+    auto& c = m.cache;
     const Layout<Host> layout{view(sequences), view(ranges), view(positions), view(slots)};
     embed(dev_, c.x, view(ids), params_.llama.embed_tokens);
     if (visual.rows() > 0) gather_rows(dev_, c.x, visual, view(splice));
     for (const Segment& s : segments) report(observer, s.owner, "inputs_embeds", {s.rows, kDim}, c.x.row(s.first_row));
-    Text::forward(dev_, hidden, c, slabs_, table_, params_.llama, layout,
+    Text::forward(dev_, m.hidden, c, lasting_.slabs, lasting_.table, params_.llama, layout,
                   [&](int k, auto x) { check_finite(x, "decoder", k); });
-    check_finite(hidden, "decoder, final norm", M::kConfig.llama.layers);
+    check_finite(m.hidden, "decoder, final norm", M::kConfig.llama.layers);
     if (out.rows() > 0) {
-      gather_rows(dev_, ends, hidden, view(last));
-      Text::logits(dev_, end_logits, ends, params_.llama);
-      check_finite(end_logits, "logits", M::kConfig.llama.layers);
+      gather_rows(dev_, m.ends, m.hidden, view(last));
+      Text::logits(dev_, m.end_logits, m.ends, params_.llama);
+      check_finite(m.end_logits, "logits", M::kConfig.llama.layers);
       for (std::size_t i = 0; i < owners.size(); ++i)
-        std::copy_n(end_logits.row(Index(i)), M::kConfig.llama.vocab, out.row(owners[i]));
+        std::copy_n(m.end_logits.row(Index(i)), M::kConfig.llama.vocab, out.row(owners[i]));
     }
-    if (every_row) Text::logits(dev_, all, hidden, params_.llama);
+    if (every_row) Text::logits(dev_, m.all, m.hidden, params_.llama);
     for (const Segment& s : segments) {
-      report(observer, s.owner, "hidden_final", {s.rows, kDim}, hidden.row(s.first_row));
-      if (every_row) report(observer, s.owner, "logits", {s.rows, M::kConfig.llama.vocab}, all.row(s.first_row));
-      score(pending[s.owner], s, all);
+      report(observer, s.owner, "hidden_final", {s.rows, kDim}, m.hidden.row(s.first_row));
+      if (every_row) report(observer, s.owner, "logits", {s.rows, M::kConfig.llama.vocab}, m.all.row(s.first_row));
+      score(pending[s.owner], s, m.all);
     }
   }
 
@@ -366,9 +392,10 @@ class Session final : public AnySession {
   void check_finite(auto x, const char* part, int k) const {
     const Index row = first_row_not_finite(x);
     if (row < 0) return;
-    throw Error(ErrorKind::kNonFinite, std::string("a value that is not finite: ") + part + ", after " +
-                                           std::to_string(k) + " layers, row " + std::to_string(row) +
-                                           culprit<M>(params_));
+    const std::string what = std::string("a value that is not finite: ") + part + ", after " + std::to_string(k) +
+                             " layers, row " + std::to_string(row) + culprit<M>(params_);
+    options_.services.tell(LogLevel::kWarning, what);
+    throw Error(ErrorKind::kNonFinite, what);
   }
 
   Device dev_;
@@ -379,9 +406,8 @@ class Session final : public AnySession {
   std::map<SequenceId, KvRows> sequences_;
   SequenceId next_id_ = 0;
   Workspace memory_, workspace_, logits_memory_;
-  typename Text::template Slabs<A> slabs_;
-  typename Text::template Table<A> table_;
-  Logits logits_;
+  typename Memory::Lasting lasting_;
+  Logits logits_{nullptr, 0};  // none after an error
 };
 
 }  // namespace facellava::run

@@ -33,6 +33,12 @@ class Detokenizer {
     if (vocabulary.type(id) != PieceType::kControl) write_piece(vocabulary.text(id), out);
   }
 
+  // The same for a piece that is raw bytes: characters may go over from piece to piece.
+  void push_bytes(std::string_view bytes, std::string& out) {
+    pending_ += bytes;
+    write_pending(Rest::kWait, out);
+  }
+
   // Appends what was held back; the next push begins a new run.
   void finish(std::string& out) {
     write_pending(Rest::kReplace, out);
@@ -43,14 +49,16 @@ class Detokenizer {
   enum class Rest { kWait, kReplace };
 
   void write_pending(Rest rest, std::string& out) {
-    while (!pending_.empty()) {
-      const Utf8Char c = first_char(pending_);
-      if (c.state == Utf8::kIncomplete && rest == Rest::kWait) return;
+    std::string_view left = pending_;
+    while (!left.empty()) {
+      const Utf8Char c = first_char(left);
+      if (c.state == Utf8::kIncomplete && rest == Rest::kWait) break;
       const bool valid = c.state == Utf8::kValid;
-      out += valid ? std::string_view(pending_).substr(0, c.bytes) : kReplacement;
-      pending_.erase(0, valid ? c.bytes : 1u);
+      out += valid ? left.substr(0, c.bytes) : kReplacement;
+      left.remove_prefix(valid ? c.bytes : 1u);
       at_start_ = false;
     }
+    pending_.erase(0, pending_.size() - left.size());
   }
 
   void write_piece(std::string_view piece, std::string& out) {

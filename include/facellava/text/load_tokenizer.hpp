@@ -1,4 +1,5 @@
-// The tokenizer of a model folder in Hugging Face's layout: tokenizer.model and tokenizer_config.json.
+// The tokenizer of a model: of a folder in Hugging Face's layout (tokenizer.model and tokenizer_config.json), or of a
+// GGUF file.
 #pragma once
 #include <nlohmann/json.hpp>
 
@@ -8,6 +9,7 @@
 
 #include "facellava/core/error.hpp"
 #include "facellava/io/json.hpp"
+#include "facellava/text/gguf_tokenizer.hpp"
 #include "facellava/text/tokenizer.hpp"
 
 namespace facellava::text {
@@ -24,9 +26,10 @@ inline Legacy read_legacy(const std::string& tokenizer_config) {
   return legacy.value_or(!is_null) ? Legacy::kYes : Legacy::kNo;
 }
 
-// Errors as Tokenizer::from_file and read_legacy.
-inline Tokenizer load_tokenizer(const std::string& folder) {
-  const std::filesystem::path at(folder);
+// Errors as Tokenizer::from_file and read_legacy, or as io::Gguf and gguf_tokenizer.
+inline Tokenizer load_tokenizer(const std::string& folder_or_gguf) {
+  if (io::is_gguf(folder_or_gguf)) return gguf_tokenizer(io::Gguf(folder_or_gguf));
+  const std::filesystem::path at(folder_or_gguf);
   return Tokenizer::from_file((at / "tokenizer.model").string(), read_legacy((at / "tokenizer_config.json").string()));
 }
 

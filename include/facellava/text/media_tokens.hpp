@@ -17,26 +17,25 @@ enum class BosPlacement {
 };
 
 // Ids of a prompt; every `<image>` becomes one kMediaSlot. With kStart the texts between are tokenised each for itself,
-// with kAfterMedia as one.
+// with kAfterMedia as one. bos: whether there is one at all.
 inline std::vector<int> encode_prompt(const Tokenizer& tokenizer, std::string_view prompt,
-                                      BosPlacement placement = BosPlacement::kStart) {
+                                      BosPlacement placement = BosPlacement::kStart, Bos bos = Bos::kYes) {
   std::vector<int> ids;
-  const auto append = [&](std::string_view text, Bos bos) {
+  const auto append = [&](std::string_view text) {
     const std::vector<int> more = tokenizer.encode(text, bos);
     ids.insert(ids.end(), more.begin(), more.end());
   };
   if (placement == BosPlacement::kAfterMedia) {
     ids.assign(std::size_t(detail::count(prompt, kImageTag)), kMediaSlot);
-    append(detail::replace_all(prompt, kImageTag, ""), Bos::kYes);
+    append(detail::replace_all(prompt, kImageTag, ""));
     return ids;
   }
-  Bos bos = Bos::kYes;
   for (std::size_t tag; (tag = prompt.find(kImageTag)) != std::string_view::npos; bos = Bos::kNo) {
-    append(prompt.substr(0, tag), bos);
+    append(prompt.substr(0, tag));
     ids.push_back(kMediaSlot);
     prompt.remove_prefix(tag + kImageTag.size());
   }
-  append(prompt, bos);
+  append(prompt);
   return ids;
 }
 

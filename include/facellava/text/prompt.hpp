@@ -2,8 +2,12 @@
 //   v1        training of the released models: system sentence about a "user", the frames of a video without spaces
 //   llava_v1  their inference: system sentence about a "human", frames with single spaces between
 //   plain     small models of this library: no system sentence, the media before everything
-// Turns are `USER: {text} ` and `ASSISTANT: {text}</s>`, one behind the other; an empty text leaves `ROLE:` alone.
-// A picture stands as one `<image>`, a video as kVideoFrames of them. Source: Face-LLaVA, Video-LLaVA, Vicuna.
+//   chatml    turns between <|im_start|> and <|im_end|>, no system turn
+//   smollm2   the same behind SmolLM2's own system turn
+//   raw       the texts as they are: models without a chat template
+// Turns of the first three are `USER: {text} ` and `ASSISTANT: {text}</s>`, one behind the other; an empty text leaves
+// `ROLE:` alone.
+// A picture stands as one `<image>`, a video as kVideoFrames of them. Source: Face-LLaVA, Video-LLaVA, Vicuna, SmolLM2.
 #pragma once
 #include <algorithm>
 #include <array>
@@ -16,7 +20,8 @@
 
 namespace facellava::text {
 
-enum class Template { kV1, kLlavaV1, kPlain };
+// kUnknown: a model has a template that is none of these; its questions must be given one, or be whole prompts.
+enum class Template { kV1, kLlavaV1, kPlain, kChatMl, kSmolLm2, kRaw, kUnknown };
 enum class Role { kUser, kAssistant };
 enum class Medium { kImage, kVideo };
 
@@ -32,23 +37,42 @@ inline constexpr int kMostImages = 16;  // in one training text; a longer unbrok
 
 namespace detail {
 
+struct TurnRules {
+  std::string_view begin, before_text, end;  // an empty text leaves `begin` alone
+};
 struct TemplateRules {
   std::string_view name, system, between_frames;
+  TurnRules user, assistant;
 };
 
-inline constexpr std::array<TemplateRules, 3> kTemplates{{
+inline constexpr TurnRules kVicunaUser{"USER:", " ", " "}, kVicunaAssistant{"ASSISTANT:", " ", "</s>"},
+    kChatMlUser{"<|im_start|>user\n", "", "<|im_end|>\n"},
+    kChatMlAssistant{"<|im_start|>assistant\n", "", "<|im_end|>\n"};
+
+inline constexpr std::array<TemplateRules, 6> kTemplates{{
     {"v1",
      "A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, detailed, "
      "and polite answers to the user's questions. ",
-     ""},
+     "", kVicunaUser, kVicunaAssistant},
     {"llava_v1",
      "A chat between a curious human and an artificial intelligence assistant. The assistant gives helpful, detailed, "
      "and polite answers to the human's questions. ",
-     " "},
-    {"plain", "", ""},
+     " ", kVicunaUser, kVicunaAssistant},
+    {"plain", "", "", kVicunaUser, kVicunaAssistant},
+    {"chatml", "", "", kChatMlUser, kChatMlAssistant},
+    {"smollm2", "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n",
+     "", kChatMlUser, kChatMlAssistant},
+    {"raw", "", "", {}, {}},
 }};
 
-inline const TemplateRules& rules(Template t) { return kTemplates[std::size_t(t)]; }
+// Error kArgument for kUnknown.
+inline const TemplateRules& rules(Template t) {
+  if (t == Template::kUnknown)
+    throw Error(
+        ErrorKind::kArgument,
+        "the model has a chat template of its own that is not known: name another template, or give whole prompts");
+  return kTemplates[std::size_t(t)];
+}
 
 inline int count(std::string_view text, std::string_view tag) {
   int n = 0;
@@ -73,10 +97,10 @@ inline std::string expand_videos(Template t, std::string_view text) {
   return replace_all(text, kVideoTag, image_row(kVideoFrames, rules(t).between_frames));
 }
 
-inline void append_turn(std::string& prompt, Role role, std::string_view text) {
-  prompt += role == Role::kUser ? "USER:" : "ASSISTANT:";
-  if (text.empty()) return;
-  prompt.append(" ").append(text).append(role == Role::kUser ? " " : "</s>");
+inline void append_turn(std::string& prompt, Template t, Role role, std::string_view text) {
+  const TurnRules& turn = role == Role::kUser ? rules(t).user : rules(t).assistant;
+  prompt += turn.begin;
+  if (!text.empty()) prompt.append(turn.before_text).append(text).append(turn.end);
 }
 
 // A training text with its media written out.
@@ -121,7 +145,16 @@ inline Template template_from_name(std::string_view name) {
               "prompt template: expected one of " + names + ", found \"" + std::string(name) + "\"");
 }
 
-inline std::string_view name_of(Template t) { return detail::rules(t).name; }
+inline std::string_view name_of(Template t) { return t == Template::kUnknown ? "unknown" : detail::rules(t).name; }
+
+// The template that a model's chat template (Jinja) writes, recognised by what it contains; kRaw if it is empty.
+inline Template template_of_chat(std::string_view jinja) {
+  const auto has = [&](std::string_view part) { return jinja.find(part) != std::string_view::npos; };
+  if (jinja.empty()) return Template::kRaw;
+  if (!has("<|im_start|>") || !has("<|im_end|>")) return Template::kUnknown;
+  if (has("You are a helpful AI assistant named SmolLM, trained by Hugging Face")) return Template::kSmolLm2;
+  return Template::kChatMl;
+}
 
 // A whole conversation, as for training. A leading message of the assistant is dropped, texts stay as they are (spaces
 // too), more than kMostImages adjacent <image> become that many. Error kArgument: no turn of the user, two turns of one
@@ -134,7 +167,7 @@ inline std::string render(Template t, std::span<const Turn> turns) {
   for (const Turn& turn : turns) {
     if (turn.role != expected)
       throw Error(ErrorKind::kArgument, "conversation: expected turns that alternate, found two of one role in a row");
-    detail::append_turn(prompt, turn.role, detail::training_text(t, turn.text));
+    detail::append_turn(prompt, t, turn.role, detail::training_text(t, turn.text));
     expected = turn.role == Role::kUser ? Role::kAssistant : Role::kUser;
   }
   return prompt;
@@ -156,8 +189,8 @@ inline std::string question_prompt(Template t, std::string_view question, std::s
     prompt += tags;
     tags.clear();
   }
-  detail::append_turn(prompt, Role::kUser, tags + text);
-  detail::append_turn(prompt, Role::kAssistant, "");
+  detail::append_turn(prompt, t, Role::kUser, tags + text);
+  detail::append_turn(prompt, t, Role::kAssistant, "");
   return prompt;
 }
 

@@ -11,12 +11,12 @@ namespace facellava::text {
 // The tokenizer must live as long as this does.
 class StreamDecoder {
  public:
-  explicit StreamDecoder(const Tokenizer& tokenizer) : tokenizer_(&tokenizer), run_(tokenizer.leading()) {}
+  explicit StreamDecoder(const Tokenizer& tokenizer) : tokenizer_(&tokenizer), run_(tokenizer.detokenizer()) {}
 
   // The text that this id makes certain, often none. Error kShape for an id outside the vocabulary: nothing changes.
   std::string push(int id) {
     std::string text;
-    if (!tokenizer_->is_special(id)) run_.push(tokenizer_->vocabulary(), id, text);
+    if (!tokenizer_->is_special(id)) tokenizer_->push(run_, id, text);
     return text;
   }
 

@@ -1,198 +1,94 @@
-// SentencePiece BPE tokenizer, equal to Hugging Face's slow LlamaTokenizer (transformers 4.31).
-//
-// Text is split at `<s>`, `</s>`, `<unk>`; each segment is normalised (dummy prefix, spaces to U+2581), split into
-// characters and merged. Characters without a piece become byte pieces, or one unknown piece a run if the model has no
-// byte fallback. Legacy decides about segments after a special piece: see Legacy.
+// A tokenizer of either kind, SentencePiece or byte-level BPE, behind one class.
 #pragma once
-#include <algorithm>
 #include <cstddef>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <variant>
 #include <vector>
 
-#include "facellava/core/error.hpp"
-#include "facellava/io/mapped_file.hpp"
-#include "facellava/text/byte_pair.hpp"
+#include "facellava/text/byte_level_tokenizer.hpp"
 #include "facellava/text/detokenizer.hpp"
-#include "facellava/text/normalizer.hpp"
-#include "facellava/text/sentencepiece_model.hpp"
-#include "facellava/text/vocabulary.hpp"
+#include "facellava/text/sentencepiece_tokenizer.hpp"
 
 namespace facellava::text {
-
-// `legacy` of tokenizer_config.json. kNo: a segment that follows a special piece and does not begin with a space loses
-// the space mark of its first piece, without being merged anew; a rest that is no piece becomes unknown.
-enum class Legacy { kNo, kYes };
-enum class Bos { kNo, kYes };
-enum class Specials { kKeep, kSkip };
 
 // Immutable after construction: any number of threads may use one at once.
 class Tokenizer {
  public:
-  // Error kFile if it cannot be read, kFormat if it is no SentencePiece BPE model, kCapacity if it is too large.
-  static Tokenizer from_file(const std::string& tokenizer_model, Legacy legacy) {
-    const io::MappedFile file(tokenizer_model, io::Load::kCopy, SentencePieceModel::kMostBytes);
-    return from_bytes(file.bytes(), tokenizer_model, legacy);
-  }
+  Tokenizer(SentencePieceTokenizer tokenizer) : kind_(std::move(tokenizer)) {}
+  Tokenizer(ByteLevelTokenizer tokenizer) : kind_(std::move(tokenizer)) {}
 
-  // Copies what it needs. origin: the name that errors give.
+  // Of a SentencePiece model. Errors as SentencePieceTokenizer.
+  static Tokenizer from_file(const std::string& tokenizer_model, Legacy legacy) {
+    return SentencePieceTokenizer::from_file(tokenizer_model, legacy);
+  }
   static Tokenizer from_bytes(std::span<const std::byte> bytes, std::string_view origin, Legacy legacy) {
-    const SentencePieceModel model = parse_sentencepiece(bytes, origin);
-    return {model, origin, legacy};
+    return SentencePieceTokenizer::from_bytes(bytes, origin, legacy);
   }
 
   // Ids of the text, which may be any bytes. Error kCapacity if it is too long to be indexed.
   std::vector<int> encode(std::string_view text, Bos bos) const {
-    std::vector<int> ids;
-    if (bos == Bos::kYes) ids.push_back(bos_);
-    std::string spaced;
-    if (legacy_ == Legacy::kNo && text.find(kSpaceMark) != std::string_view::npos) {
-      spaced = with_spaces(text);
-      text = spaced;
-    }
-    BytePairMerger merger(vocabulary_);
-    Follows follows = Follows::kStart;
-    while (true) {
-      const auto [at, special] = find_special(text);
-      encode_segment(text.substr(0, at), follows, merger, ids);
-      if (special < 0) return ids;
-      ids.push_back(special);
-      text.remove_prefix(at + vocabulary_.text(special).size());
-      follows = Follows::kSpecial;
-    }
+    return std::visit([&](const auto& t) { return t.encode(text, bos); }, kind_);
   }
 
-  // Text of the ids. Each run between special pieces is decoded for itself, and a space stands before a run that a
-  // special piece ends; kSkip removes the special pieces first. Error kShape for an id outside the vocabulary.
+  // Text of the ids; bytes that are no UTF-8 become U+FFFD. Error kShape for an id outside the vocabulary.
   std::string decode(std::span<const int> ids, Specials specials) const {
+    if (const auto* t = sentencepiece()) return t->decode(ids, specials);
     std::string text;
-    Detokenizer run(leading_);
-    for (std::size_t i = 0, begin = 0; i <= ids.size(); ++i) {
-      if (i < ids.size() && !is_special(ids[i])) continue;
-      const bool ended_by_special = i < ids.size() && specials == Specials::kKeep;
-      if (ended_by_special && i > begin) text += ' ';
-      for (; begin < i; ++begin) run.push(vocabulary_, ids[begin], text);
-      begin = i + 1;
-      if (i == ids.size() || ended_by_special) run.finish(text);
-      if (ended_by_special) text += vocabulary_.text(ids[i]);
-    }
+    Detokenizer run = detokenizer();
+    for (const int id : ids)
+      if (specials == Specials::kKeep || !is_special(id)) push(run, id, text);
+    run.finish(text);
     return text;
   }
 
-  int bos() const { return bos_; }
-  int eos() const { return eos_; }
-  int unk() const { return vocabulary_.unknown(); }
-  int size() const { return vocabulary_.size(); }
+  // For decoding id by id: what push and finish append, special tokens left out by the caller, is the decoded text.
+  Detokenizer detokenizer() const {
+    const auto* t = sentencepiece();
+    return Detokenizer(t ? t->leading() : LeadingSpace::kKeep);
+  }
+  // Error kShape for an id outside the vocabulary.
+  void push(Detokenizer& run, int id, std::string& out) const {
+    check_index(id, size(), "token id");
+    if (const auto* t = sentencepiece()) return run.push(t->vocabulary(), id, out);
+    std::string bytes;
+    std::get<ByteLevelTokenizer>(kind_).append_bytes(id, bytes);
+    run.push_bytes(bytes, out);
+  }
 
-  // Whether the id is bos, eos or unk. Error kShape for an id outside the vocabulary.
+  // -1: there is none.
+  int bos() const {
+    return std::visit([](const auto& t) { return t.bos(); }, kind_);
+  }
+  int eos() const {
+    return std::visit([](const auto& t) { return t.eos(); }, kind_);
+  }
+  int size() const {
+    return std::visit([](const auto& t) { return t.size(); }, kind_);
+  }
+
+  // Whether the id is no text: bos, eos, unknown, a control token. Error kShape for an id outside the vocabulary.
   bool is_special(int id) const {
     check_index(id, size(), "token id");
-    return id == bos_ || id == eos_ || id == unk();
+    if (const auto* t = sentencepiece()) return t->is_special(id);
+    const PieceType type = std::get<ByteLevelTokenizer>(kind_).type(id);
+    return type == PieceType::kControl || type == PieceType::kUnknown;
   }
 
-  // The text of a piece as the model has it, with space marks. Error kShape for an id outside the vocabulary.
+  // A piece as the model writes it: with space marks or in the alphabet of bytes. Error kShape likewise.
   std::string_view piece(int id) const {
     check_index(id, size(), "token id");
-    return vocabulary_.text(id);
+    if (const auto* t = sentencepiece()) return t->piece(id);
+    return std::get<ByteLevelTokenizer>(kind_).text(id);
   }
 
-  const Vocabulary& vocabulary() const { return vocabulary_; }
-  LeadingSpace leading() const { return leading_; }
+  // Null if it is a byte-level one.
+  const SentencePieceTokenizer* sentencepiece() const { return std::get_if<SentencePieceTokenizer>(&kind_); }
 
  private:
-  enum class Follows { kStart, kSpecial };
-  struct Found {
-    std::size_t at;
-    int special;  // -1: none, `at` is the end of the text
-  };
-
-  Tokenizer(const SentencePieceModel& model, std::string_view origin, Legacy legacy)
-      : vocabulary_(model.pieces, origin),
-        normalizer_(model, origin),
-        leading_(leading_space(model)),
-        legacy_(legacy),
-        bytes_(model.byte_fallback),
-        bos_(vocabulary_.find(model.bos_piece)),
-        eos_(vocabulary_.find(model.eos_piece)) {
-    const auto check = [&](bool fine, std::string_view what) {
-      if (!fine) throw Error(ErrorKind::kFormat, std::string(origin) + ": " + std::string(what));
-    };
-    check(bos_ >= 0 && vocabulary_.type(bos_) == PieceType::kControl, "expected a control piece that begins texts");
-    check(eos_ >= 0 && vocabulary_.type(eos_) == PieceType::kControl, "expected a control piece that ends texts");
-    check(bytes_ == vocabulary_.has_bytes(), "expected byte pieces exactly if the flag byte_fallback is set");
-    for (const int id : {bos_, eos_, unk()}) special_begins_ += vocabulary_.text(id).front();
-  }
-
-  static std::string with_spaces(std::string_view text) {
-    std::string out;
-    for (std::size_t mark; (mark = text.find(kSpaceMark)) != std::string_view::npos;) {
-      out.append(text.substr(0, mark)).append(1, ' ');
-      text.remove_prefix(mark + kSpaceMark.size());
-    }
-    return out.append(text);
-  }
-
-  // The first special piece in the text; of several that begin at one place the longest.
-  Found find_special(std::string_view text) const {
-    for (std::size_t at = 0; (at = text.find_first_of(special_begins_, at)) != std::string_view::npos; ++at) {
-      Found found{at, -1};
-      std::size_t longest = 0;
-      for (const int id : {bos_, eos_, unk()}) {
-        const std::string_view special = vocabulary_.text(id);
-        if (special.size() > longest && text.substr(at).starts_with(special)) {
-          longest = special.size();
-          found.special = id;
-        }
-      }
-      if (found.special >= 0) return found;
-    }
-    return {text.size(), -1};
-  }
-
-  void encode_segment(std::string_view segment, Follows follows, BytePairMerger& merger, std::vector<int>& ids) const {
-    const std::string normal = normalizer_.normalize(segment, vocabulary_);
-    bool drop_mark = legacy_ == Legacy::kNo && follows == Follows::kSpecial && !segment.starts_with(' ');
-    bool after_unknown = false;
-    const auto write = [&](std::string_view text, int id) {
-      const bool unmarked = drop_mark && text.starts_with(kSpaceMark) && !(id < 0 && bytes_);
-      drop_mark = false;
-      if (unmarked) {
-        text.remove_prefix(kSpaceMark.size());
-        if (text.empty()) return;
-        id = vocabulary_.find(text);
-      }
-      const bool unknown = id < 0 || id == unk();
-      if (!unknown) {
-        ids.push_back(id);
-      } else if (bytes_ && !unmarked) {
-        for (const char c : text) ids.push_back(vocabulary_.byte_id(std::uint8_t(c)));
-      } else if (!after_unknown) {
-        ids.push_back(unk());
-      }
-      after_unknown = unknown && !unmarked;
-    };
-    for (std::string_view rest = normal; !rest.empty();) {
-      const std::size_t word = vocabulary_.joins_words() ? rest.size() : first_word(rest);
-      merger.run(rest.substr(0, word), write);
-      rest.remove_prefix(word);
-    }
-  }
-
-  // Bytes up to the first space mark that follows something else: no piece goes over that place.
-  static std::size_t first_word(std::string_view text) {
-    std::size_t at = 0;
-    while (text.substr(at).starts_with(kSpaceMark)) at += kSpaceMark.size();
-    return std::min(text.find(kSpaceMark, at), text.size());
-  }
-
-  Vocabulary vocabulary_;
-  Normalizer normalizer_;
-  LeadingSpace leading_;
-  Legacy legacy_;
-  bool bytes_;
-  int bos_, eos_;
-  std::string special_begins_;
+  std::variant<SentencePieceTokenizer, ByteLevelTokenizer> kind_;
 };
 
 }  // namespace facellava::text

@@ -1,5 +1,6 @@
 // UTF-8, one character at a time: overlong forms, surrogates and code points above U+10FFFF are invalid (RFC 3629).
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 
@@ -29,6 +30,14 @@ constexpr Utf8Char first_char(std::string_view text) {
     if (byte(i) < low || byte(i) > high) return {1, Utf8::kInvalid};
   }
   return {length, Utf8::kValid};
+}
+
+// The code point of a valid character.
+constexpr char32_t code_point(std::string_view c) {
+  if (c.size() == 1) return char32_t(std::uint8_t(c[0]));
+  char32_t code = char32_t(std::uint8_t(c[0])) & (0x7Fu >> c.size());
+  for (std::size_t i = 1; i < c.size(); ++i) code = code << 6 | (std::uint8_t(c[i]) & 0x3Fu);
+  return code;
 }
 
 constexpr bool is_utf8(std::string_view text) {

@@ -2,12 +2,10 @@
 #pragma once
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <charconv>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <span>
 #include <string>
 #include <string_view>
@@ -15,6 +13,7 @@
 
 #include "facellava/core/error.hpp"
 #include "facellava/text/sentencepiece_model.hpp"
+#include "facellava/text/string_table.hpp"
 #include "facellava/text/utf8.hpp"
 
 namespace facellava::text {
@@ -23,7 +22,7 @@ class Vocabulary {
  public:
   // Copies the pieces. Error kFormat for an empty, doubled, overlong or non-UTF-8 piece, a score that is not finite, no
   // or two unknown pieces, and byte pieces that are not all 256 values (or none).
-  Vocabulary(std::span<const Piece> pieces, std::string_view origin) : slots_(2 * std::bit_ceil(pieces.size())) {
+  Vocabulary(std::span<const Piece> pieces, std::string_view origin) : texts_(pieces.size()) {
     entries_.reserve(pieces.size());
     byte_ids_.fill(-1);
     for (const Piece& piece : pieces) add(piece, origin);
@@ -33,21 +32,12 @@ class Vocabulary {
   }
 
   int size() const { return int(entries_.size()); }
-  std::string_view text(int id) const {
-    const Entry& e = entries_[std::size_t(id)];
-    return {texts_.data() + e.begin, e.bytes};
-  }
+  std::string_view text(int id) const { return texts_[id]; }
   float score(int id) const { return entries_[std::size_t(id)].score; }
   PieceType type(int id) const { return entries_[std::size_t(id)].type; }
 
   // The id of a piece, -1 if there is none.
-  int find(std::string_view text) const {
-    const std::uint64_t h = hash(text);
-    for (std::size_t at = h & mask();; at = (at + 1) & mask()) {
-      const Slot& slot = slots_[at];
-      if (slot.id < 0 || (slot.tag == tag(h) && this->text(slot.id) == text)) return slot.id;
-    }
-  }
+  int find(std::string_view text) const { return texts_.find(text); }
 
   // The id of a piece that text may be made of (normal or user-defined), -1 if there is none.
   int find_mergeable(std::string_view text) const {
@@ -73,36 +63,13 @@ class Vocabulary {
 
  private:
   struct Entry {
-    std::uint32_t begin, bytes;
     float score;
     PieceType type;
-  };
-  struct Slot {
-    std::uint32_t tag = 0;
-    std::int32_t id = -1;
   };
 
   static constexpr std::size_t kMostPieceBytes = 1024;  // bounds the work of lookups
 
   static bool is_mergeable(PieceType type) { return type == PieceType::kNormal || type == PieceType::kUserDefined; }
-
-  static std::uint64_t hash(std::string_view text) {
-    constexpr std::uint64_t kOdd = 0x9E3779B97F4A7C15u;
-    const auto mix = [](std::uint64_t h, std::uint64_t word) {
-      h = (h ^ word) * kOdd;
-      return h ^ h >> 29;
-    };
-    std::uint64_t h = text.size() * kOdd, word = 0;
-    for (; text.size() >= 8; text.remove_prefix(8)) {
-      std::memcpy(&word, text.data(), 8);
-      h = mix(h, word);
-    }
-    word = 0;
-    for (const char c : text) word = word << 8 | std::uint8_t(c);
-    return mix(h, word);
-  }
-  static std::uint32_t tag(std::uint64_t h) { return std::uint32_t(h >> 32); }
-  std::size_t mask() const { return slots_.size() - 1; }
 
   // The value of a byte piece <0xHH>, -1 if the text is none.
   static int byte_value(std::string_view text) {
@@ -125,9 +92,8 @@ class Vocabulary {
     if (!is_utf8(piece.text)) fail("expected UTF-8, found other bytes");
     if (!std::isfinite(piece.score)) fail("expected a finite score, found " + std::to_string(piece.score));
     if (const int first = find(piece.text); first >= 0) fail("the same text as piece " + std::to_string(first));
-    insert(piece.text, id);
-    entries_.push_back({std::uint32_t(texts_.size()), std::uint32_t(piece.text.size()), piece.score, piece.type});
-    texts_ += piece.text;
+    texts_.add(piece.text);
+    entries_.push_back({piece.score, piece.type});
     if (is_mergeable(piece.type)) {
       longest_mergeable_ = std::max(longest_mergeable_, piece.text.size());
       std::size_t word = 0;
@@ -149,16 +115,8 @@ class Vocabulary {
     }
   }
 
-  void insert(std::string_view text, int id) {
-    const std::uint64_t h = hash(text);
-    std::size_t at = h & mask();
-    while (slots_[at].id >= 0) at = (at + 1) & mask();
-    slots_[at] = {tag(h), id};
-  }
-
-  std::string texts_;
+  StringTable texts_;
   std::vector<Entry> entries_;
-  std::vector<Slot> slots_;  // open addressing; at most half full
   std::array<std::int32_t, 256> byte_ids_;
   int unknown_ = -1;
   std::size_t longest_mergeable_ = 0, longest_user_defined_ = 0;

@@ -1,0 +1,92 @@
+// facellava random: a model folder of a compiled configuration with random weights, to measure with.
+#include <cmath>
+#include <filesystem>
+#include <iostream>
+
+#include "facellava/core/rng.hpp"
+#include "facellava/io/convert.hpp"
+#include "facellava/run/official_layout.hpp"
+#include "options.hpp"
+#include "progress.hpp"
+#include "registry.hpp"
+
+namespace tool {
+namespace {
+
+using namespace facellava;
+namespace fs = std::filesystem;
+
+struct Options {
+  std::string config, to, format = "bf16", tokenizer;
+  int shards = 1;
+  std::uint64_t seed = 0;
+};
+
+// Scales of norms are 1, biases 0, matrices even over ±sqrt(3 / columns): activations keep their size.
+void fill(std::vector<std::byte>& out, const io::TensorInfo& t, Format format, std::uint64_t seed) {
+  const Index rows = t.shape[0], columns = *io::checked_count(t.shape) / rows, step = row_bytes(format, columns);
+  out.assign(std::size_t(rows * step), std::byte{});
+  const bool vector = t.shape.size() == 1;
+  const float constant = vector && t.name.ends_with(".weight") ? 1.f : 0.f;
+  const float width = std::sqrt(3.f / float(columns));
+  io::in_shares(rows, 0, [&](Index first, Index end) {
+    std::vector<float> row(std::size_t(columns), constant);
+    for (Index r = first; r < end; ++r) {
+      Rng random(seed + std::uint64_t(r) * 0x9e3779b97f4a7c15u);
+      if (!vector)
+        for (float& x : row) x = width * (float(random.next() >> 40) * 0x1p-23f - 1);
+      quantise_row(format, out.data() + r * step, row.data(), columns);
+    }
+  });
+}
+
+void write_random(const Options& o) {
+  const Entry entry = named_entry(o.config);
+  const Format format = o.format == "f32" ? Format::kF32 : o.format == "f16" ? Format::kF16 : Format::kBf16;
+  if (fs::exists(fs::path(o.to) / "config.json"))
+    throw Error(ErrorKind::kArgument, "--to: " + o.to + " already holds a model: choose another folder");
+  std::vector<io::TensorInfo> tensors = entry.tensors();
+  std::size_t bytes = 0, most = 0;
+  for (io::TensorInfo& t : tensors) {
+    t.dtype = io::dtype_of(format);
+    const auto size = std::size_t(*io::checked_bytes(t.dtype, t.shape));
+    bytes += size;
+    most = std::max(most, size);
+  }
+  const io::ShardedWriter writer(tensors, o.shards == 1 ? bytes : bytes / std::size_t(o.shards) + most);
+  ProgressBar bar;
+  std::vector<std::byte> memory;
+  std::uint64_t seed = o.seed;
+  writer.write(
+      o.to, "random " + o.config + " " + o.format + " " + std::to_string(o.seed),
+      [&](const io::TensorInfo& t) {
+        std::uint64_t hash = seed;
+        for (const char c : t.name) hash = (hash ^ std::uint8_t(c)) * 0x100000001b3u;
+        fill(memory, t, format, hash);
+        return std::span<const std::byte>(memory);
+      },
+      [&](std::size_t done, std::size_t all) { bar.show(done, all); });
+  if (!o.tokenizer.empty())
+    fs::copy_file(o.tokenizer, fs::path(o.to) / "tokenizer.model", fs::copy_options::overwrite_existing);
+  const std::string config = run::official_config(entry.config).dump(2);
+  io::write_file_atomically((fs::path(o.to) / "config.json").string(), std::as_bytes(std::span(config)));
+  std::cout << o.to << ": " << writer.shards() << " shards, " << bytes << " bytes of random weights\n";
+}
+
+}  // namespace
+
+void add_random(CLI::App& app) {
+  auto o = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("random", "Write a model folder with random weights, to measure with");
+  command->add_option("--config", o->config, "Compiled configuration, by name")->required();
+  command->add_option("--to", o->to, "Folder to write")->required();
+  command->add_option("--format", o->format, "f32, f16 or bf16")
+      ->check(CLI::IsMember({"f32", "f16", "bf16"}))
+      ->capture_default_str();
+  command->add_option("--shards", o->shards, "Number of files")->check(CLI::Range(1, 1000))->capture_default_str();
+  command->add_option("--tokenizer", o->tokenizer, "tokenizer.model to copy")->check(CLI::ExistingFile);
+  command->add_option("--seed", o->seed)->capture_default_str();
+  command->callback([o] { write_random(*o); });
+}
+
+}  // namespace tool

@@ -1,0 +1,92 @@
+// What is fuzzed: one function a reader. Each takes any bytes and either reads them or throws Error; anything else is a
+// finding. A clang build with -fsanitize=fuzzer explores (tests/fuzz/run.sh); every build replays the corpus.
+#pragma once
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <span>
+#include <string>
+
+#include "facellava/io/gguf.hpp"
+#include "facellava/io/safetensors.hpp"
+#include "facellava/io/torch_bin.hpp"
+#include "facellava/run/model_folder.hpp"
+#include "facellava/text/load_tokenizer.hpp"
+
+namespace facellava::fuzz {
+
+using Bytes = std::span<const std::byte>;
+
+// One file, again and again: the readers take paths.
+class File {
+ public:
+  explicit File(const char* suffix) {
+    path_ = std::string(::access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp") + "/facellava-fuzz-" +
+            std::to_string(::getpid()) + suffix;
+  }
+  ~File() { std::remove(path_.c_str()); }
+  const std::string& hold(Bytes bytes) const {
+    std::FILE* f = std::fopen(path_.c_str(), "wb");
+    if (!f || std::fwrite(bytes.data(), 1, bytes.size(), f) != bytes.size()) ::abort();
+    std::fclose(f);
+    return path_;
+  }
+
+ private:
+  std::string path_;
+};
+
+// The values of small tensors: a reader that hands out wrong bytes is found by touching them.
+inline void touch(const io::TensorMap& tensors) {
+  for (const auto& [name, entry] : tensors)
+    if (entry.count() < 4096) (void)io::to_floats(entry);
+}
+
+inline void safetensors(Bytes bytes) {
+  static const File file(".safetensors");
+  touch(io::Safetensors(file.hold(bytes)).tensors());
+}
+inline void torch_bin(Bytes bytes) {
+  static const File file(".bin");
+  touch(io::TorchBin(file.hold(bytes)).tensors());
+}
+inline void pickle(Bytes bytes) { (void)io::read_pickled_tensors(bytes, "fuzz"); }
+inline void gguf(Bytes bytes) {
+  static const File file(".gguf");
+  const io::Gguf g(file.hold(bytes));
+  touch(g.tensors());
+  try {
+    (void)run::llama_geometry(g);
+  } catch (const Error&) {  // the tokenizer may be read all the same
+  }
+  (void)text::gguf_tokenizer(g);
+}
+inline void tokenizer(Bytes bytes) {
+  const auto t = text::Tokenizer::from_bytes(bytes, "fuzz", text::Legacy::kNo);
+  (void)t.decode(t.encode("Is she 23? \xe4\xbd\xa0 <s>", text::Bos::kYes));
+}
+inline void config(Bytes bytes) {
+  static const File file(".json");
+  const std::string path = file.hold(bytes);
+  const auto json = io::read_json(path);
+  FaceLlavaConfig c;
+  c.llama = run::llama_geometry(json, path);
+  run::fusion_geometry(json, path, c);
+}
+
+struct Target {
+  const char* name;
+  void (*run)(Bytes);
+};
+inline constexpr Target kTargets[] = {{"safetensors", safetensors}, {"torch_bin", torch_bin}, {"pickle", pickle},
+                                      {"gguf", gguf},               {"tokenizer", tokenizer}, {"config", config}};
+
+inline void run_one(const Target& target, Bytes bytes) {
+  try {
+    target.run(bytes);
+  } catch (const Error&) {
+  }
+}
+
+}  // namespace facellava::fuzz

@@ -1,0 +1,84 @@
+"""Checkpoints in other formats: convert, random, what is refused, and what a conversion that was cut off leaves."""
+
+
+from support import ToolTest, read_safetensors
+
+
+class Conversion(ToolTest):
+    QUESTION = ("--question", "What emotion does this face show?")
+
+    def setUp(self):
+        super().setUp()
+        self.picture = self.demo / "faces" / "astronaut.png"
+
+    def answer(self, model, *options):
+        return self.json(
+            "ask", "--model", model, "--image", self.picture, "--landmarks", self.picture.with_suffix(".json"),
+            *self.QUESTION, *options,
+        )
+
+    def test_every_format_answers_and_equals_the_conversion_at_load(self):
+        before = self.answer(self.demo / "model")
+        for format in ("f32", "f16", "bf16", "q8", "q4", "q4_1", "nf4"):
+            with self.subTest(format=format):
+                said = self.good("convert", "--model", self.demo / "model", "--to", format, "--format", format)
+                self.assertIn("1 shards", said)
+                folder = self.folder / format
+                stored = self.answer(folder, "--precision", "auto" if format in ("q8", "q4") else "f32")
+                self.assertTrue(stored["answer"].startswith("The person"), stored["answer"])
+                self.assertEqual(format if format in ("q8", "q4") else "f32", stored["precision"])
+                if format in ("f32", "q8"):
+                    self.assertEqual(before["generated_ids"], stored["generated_ids"])
+                if format not in ("f32", "f16"):
+                    loaded, again = (self.answer(m, "--precision", format) for m in (self.demo / "model", folder))
+                    self.assertEqual(loaded["generated_ids"], again["generated_ids"])
+
+    def test_a_converted_folder_is_whole(self):
+        self.good("convert", "--model", self.tiny, "--to", "out", "--format", "q8", "--shard-gigabytes", "0.0005")
+        self.assertGreater(len(list((self.folder / "out").glob("*.safetensors"))), 1)
+        for name in ("tokenizer.model", "tokenizer_config.json", "model.safetensors.index.json"):
+            self.assertTrue((self.folder / "out" / name).exists(), name)
+        self.assertIn("tensors fit", self.good("inspect", "--model", "out", "--tower-heads", "4"))
+
+    def test_refusals(self):
+        model = self.demo / "model"
+        self.refused(["another folder"], "convert", "--model", model, "--to", model)
+        self.refused(["--format", "q5", "nf4"], "convert", "--model", model, "--to", "x", "--format", "q5")
+        self.refused(["no-such"], "convert", "--model", "no-such", "--to", "x")
+        self.refused(["--shard-gigabytes"], "convert", "--model", model, "--to", "x", "--shard-gigabytes", "0")
+        self.good("convert", "--model", model, "--to", "done", "--format", "q8")
+        self.refused(["already holds a model"], "convert", "--model", model, "--to", "done", "--format", "q4")
+
+    def test_cut_off(self):
+        """Without its config.json a folder is no model; the same conversion completes it, another one is refused."""
+        self.good("convert", "--model", self.tiny, "--to", "out", "--format", "q8", "--shard-gigabytes", "0.0005")
+        out = self.folder / "out"
+        whole = {f.name: f.read_bytes() for f in out.iterdir()}
+        (out / "config.json").unlink()
+        (out / "model.safetensors.index.json").unlink()
+        last = sorted(out.glob("*.safetensors"))[-1]
+        last.unlink()
+        (out / (last.name + ".partial-0")).write_bytes(b"half")
+        self.refused(["config.json"], "inspect", "--model", "out")
+        self.refused(
+            ["not a part of this"],
+            "convert", "--model", self.tiny, "--to", "out", "--format", "q4", "--shard-gigabytes", "0.0005",
+        )
+        self.good("convert", "--model", self.tiny, "--to", "out", "--format", "q8", "--shard-gigabytes", "0.0005")
+        for name, content in whole.items():
+            self.assertEqual(content, (out / name).read_bytes(), name)
+
+    def test_random_weights_of_a_configuration(self):
+        tokenizer = self.tiny / "tokenizer.model"
+        said = self.good("random", "--config", "tiny", "--to", "r", "--shards", "2", "--tokenizer", tokenizer, "--seed", "7")
+        self.assertIn("2 shards", said)
+        self.assertIn("tensors fit", self.good("inspect", "--model", "r"))
+        self.good("random", "--config", "tiny", "--to", "s", "--shards", "2", "--tokenizer", tokenizer, "--seed", "7")
+        first, second = (sorted((self.folder / n).glob("*.safetensors")) for n in "rs")
+        self.assertEqual([f.read_bytes() for f in first], [f.read_bytes() for f in second])
+        tensors = read_safetensors(first[0])
+        self.assertTrue(all(t.dtype == "BF16" for t in tensors.values()))
+        asked = self.json("ask", "--model", "r", "--prompt", "Hello", "--landmarks", "none", "--max-new-tokens", "3")
+        self.assertEqual(3, len(asked["generated_ids"]))
+        self.refused(["--config", "demo"], "random", "--config", "no-such", "--to", "x")
+        self.refused(["already holds a model"], "random", "--config", "tiny", "--to", "r")
