@@ -5,6 +5,7 @@
 # The build, a virtual environment (PyTorch's default wheel with its CUDA libraries: 5.6 GB) and random weights go to
 # build/compare, or where FACELLAVA_COMPARE says.
 set -euo pipefail
+export PYTHONDONTWRITEBYTECODE=1
 root=$(cd "$(dirname "$0")/.." && pwd)
 build=${FACELLAVA_COMPARE:-$root/build/compare}
 venv=$build/venv
@@ -17,4 +18,5 @@ fi
 cmake -S "$root" -B "$build/cmake" -DCMAKE_BUILD_TYPE=Release -DFACELLAVA_BUILD_BENCH=ON -DFACELLAVA_BUILD_TESTS=OFF \
       -DFACELLAVA_BUILD_EXAMPLES=OFF > "$build/cmake.log"
 cmake --build "$build/cmake" --target bench_model
-exec "$venv/bin/python" "$root/bench/peers/compare.py" --bench-model "$build/cmake/bench/bench_model" --work "$build/work" "$@"
+exec "$venv/bin/python" "$root/bench/peers/compare.py" --bench-model "$build/cmake/bench/bench_model" \
+     --work "$build/work" "$@"

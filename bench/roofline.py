@@ -9,9 +9,10 @@ import json
 import math
 
 LEFT, TOP, WIDTH, HEIGHT = 70, 30, 560, 520
-X_RANGE, Y_RANGE = (0.1, 1000.0), (2.0, 1000.0)
+X_RANGE, Y_RANGE = (0.1, 4000.0), (2.0, 1000.0)
+ROWS = 46  # of a column of the list
 COLOURS = {"fp32": "#1f77b4", "bf16": "#d62728", "int8": "#2ca02c"}
-OPS = ("linear", "attention", "causal_attention", "fold_keys", "fold_values", "region_scores", "region_sum")
+OPS = ("linear", "attention", "causal_attention")
 
 
 def x_of(intensity):
@@ -52,21 +53,23 @@ def roofs(compute, read):
         out.append(line(x_of(low), y_of(low * read[tier]), x_of(high), y_of(high * read[tier]), "#555", dashes))
         out.append(text(x_of(low) + 6, y_of(low * read[tier]) - 4, f"{tier} {read[tier]:.0f} GB/s", 10))
     for unit, peak in compute.items():
-        out.append(line(x_of(min(peak / read["L3"], 900)), y_of(peak), LEFT + WIDTH, y_of(peak), COLOURS[unit]))
-        out.append(text(LEFT + WIDTH - 4, y_of(peak) - 4, f"{unit} {peak:.0f}", 10, "end", COLOURS[unit]))
+        out.append(line(x_of(peak / read["L3"]), y_of(peak), LEFT + WIDTH, y_of(peak), COLOURS[unit]))
+        out.append(text(x_of(peak / read["L3"]) + 12, y_of(peak) - 4, f"{unit} {peak:.0f}", 10, colour=COLOURS[unit]))
     return out
 
 
 def points(runs):
-    out, column = [], LEFT + WIDTH + 20
+    out = []
     for i, run in enumerate(sorted(runs, key=lambda r: r["GOP/s"] / r["GB/s"]), 1):
         unit = run["label"].split(",")[0]
         x, y = x_of(min(run["GOP/s"] / run["GB/s"], X_RANGE[1])), y_of(max(run["GOP/s"], Y_RANGE[0]))
         out.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{COLOURS[unit]}" fill-opacity="0.8"/>')
         out.append(text(x + 4, y - 3, i, 8, colour=COLOURS[unit]))
         words = " ".join(run["name"].split("/")[:3]).split(" avx")[0]
-        out.append(text(column, TOP + 12.5 * i, f"{i}  {words}  {run['peak%']:.0f} %", 10, colour=COLOURS[unit]))
-    return out, TOP + 12.5 * (len(runs) + 1)
+        column, row = divmod(i - 1, ROWS)
+        out.append(text(LEFT + WIDTH + 20 + 270 * column, TOP + 12.5 * (row + 1), f"{i}  {words}  {run['peak%']:.0f} %",
+                        10, colour=COLOURS[unit]))
+    return out
 
 
 def main():
@@ -87,11 +90,11 @@ def main():
     wanted = f"/{args.isa}/threads:{args.threads}/"
     runs = [r for r in everything if wanted in r["name"] and r["name"].split("/")[0] in OPS
             and r.get("GOP/s", 0) > 0]
-    dots, bottom = points(runs)
-    body = axes() + roofs(compute, read) + dots
-    height = max(TOP + HEIGHT + 50, bottom)
+    body = axes() + roofs(compute, read) + points(runs)
+    width = LEFT + WIDTH + 20 + 270 * math.ceil(len(runs) / ROWS)
+    height = TOP + max(HEIGHT + 50, 12.5 * (min(len(runs), ROWS) + 1))
     with open(args.out, "w") as f:
-        f.write(f'<svg xmlns="http://www.w3.org/2000/svg" width="{LEFT + WIDTH + 330}" height="{height:.0f}" '
+        f.write(f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height:.0f}" '
                 'font-family="sans-serif">\n<rect width="100%" height="100%" fill="white"/>\n')
         f.write("\n".join(body) + "\n</svg>\n")
 

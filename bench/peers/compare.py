@@ -69,21 +69,21 @@ def cases(args):
     torch_llama = python + [PEERS / "torch_llama.py"] + threads + layers
     for weights, bar in (("f32", 1.8), ("bf16", 1.0)):
         ours = ["--part", "vit", "--weights", weights]
-        yield f"vit {weights}", torch and python + [PEERS / "torch_vit.py", "--weights", weights] + threads, ours, bar, few
-    for tokens, bar in ((320, 0.9),):
-        ours = ["--part", "prefill", "--tokens", tokens] + layers
-        yield f"prefill {tokens} bf16", torch and torch_llama + ["--tokens", tokens], ours + ["--weights", "bf16"], bar, few
-        for weights in ("bf16", "q8", "q4"):
-            peer = llama and llama_cpp + ["--tokens", tokens, "--weights", weights]
-            yield f"prefill {tokens} {weights} / llama.cpp", peer, ours + ["--weights", weights], None, few
+        peer = torch and python + [PEERS / "torch_vit.py", "--weights", weights] + threads
+        yield f"vit {weights} / PyTorch", peer, ours, bar, few
+    ours = ["--part", "prefill"] + layers + ["--weights"]
+    yield "prefill bf16 / PyTorch", torch and torch_llama, ours + ["bf16"], 0.9, few
+    for weights in ("bf16", "q8", "q4"):
+        peer = llama and llama_cpp + ["--weights", weights]
+        yield f"prefill {weights} / llama.cpp", peer, ours + [weights], None, few
     for weights, bar in (("bf16", 0.6), ("q8", 0.5), ("q4", 0.5)):
         ours = ["--part", "decode", "--weights", weights] + layers
         yield f"decode {weights} / reads", None, ours, bar, many
-    ours = ["--part", "decode", "--weights"]
-    yield "decode bf16 / PyTorch", torch and torch_llama + ["--decode"], ours + ["bf16"] + layers, None, many
+    ours = ["--part", "decode"] + layers + ["--weights"]
+    yield "decode bf16 / PyTorch", torch and torch_llama + ["--decode"], ours + ["bf16"], None, many
     for weights in ("bf16", "q8", "q4"):
         peer = llama and llama_cpp + ["--decode", "--weights", weights]
-        yield f"decode {weights} / llama.cpp", peer, ours + [weights] + layers, None, many
+        yield f"decode {weights} / llama.cpp", peer, ours + [weights], None, many
 
 
 def compare(name, peer, ours, bar, rounds, args):
@@ -104,8 +104,8 @@ def check_same(args):
     for part, script, extra in (("vit", "torch_vit.py", []), ("prefill", "torch_llama.py", ["--layers", 1])):
         folder = args.work / ("same-" + part)
         if not (folder / "output.npy").exists():
-            subprocess.run([str(c) for c in [sys.executable, PEERS / script, "--save", folder, "--weights", "f32"] + extra],
-                           check=True)
+            command = [sys.executable, PEERS / script, "--save", folder, "--weights", "f32"] + extra
+            subprocess.run([str(c) for c in command], check=True)
         for weights in ("f32", "bf16"):
             command = [args.bench_model, "--part", part, "--from", folder, "--weights", weights, "--kv", "f32",
                        "--runs", 1, "--seconds", 0, "--json"] + extra
@@ -127,7 +127,7 @@ def main():
     args = p.parse_args()
     if args.check:
         check_same(args)
-    print(f"{args.threads} threads, {args.layers} layers; best of alternating runs, ms\n"
+    print(f"{args.threads} threads, {args.layers} decoder layers, 320 tokens; best of alternating runs, ms\n"
           f"{'case':32} {'ours':>9} {'theirs':>9} {'ratio':>6} | by CPU time: {'ours':>9} {'theirs':>9} {'ratio':>6}"
           f" | {'bar':>4} {'':6} undisturbed")
     rows = []

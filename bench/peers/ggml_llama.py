@@ -74,5 +74,7 @@ def step():
 
 if args.decode:
     prefill()
-serve({"peer": "llama.cpp (llama-cpp-python " + llama_cpp.__version__ + ")", "part": "decode" if args.decode else "prefill",
-       "weights": args.weights, "layers": args.layers, "tokens": args.tokens}, step if args.decode else prefill, args.threads)
+description = {"peer": "llama.cpp (llama-cpp-python " + llama_cpp.__version__ + ")",
+               "part": "decode" if args.decode else "prefill", "weights": args.weights, "layers": args.layers,
+               "tokens": args.tokens}
+serve(description, step if args.decode else prefill, args.threads)

@@ -34,9 +34,10 @@ void print_plan(const Options& o) {
       folder ? entry.planned_weights(*folder, {.convert = format}) : entry.all_weights(format.value_or(Format::kBf16));
   run::Workload work{.reserve = o.reserve};
   work.requests.assign(std::size_t(o.batch), {.text = o.tokens, .images = o.images, .videos = o.videos});
-  const run::SessionOptions session{.kv_rows = run::rows_of(entry.config, work),
-                                    .positions = folder ? folder->settings().positions : run::SessionOptions{}.positions,
-                                    .chunk = o.chunk};
+  const run::SessionOptions session{
+      .kv_rows = run::rows_of(entry.config, work),
+      .positions = folder ? folder->settings().positions : run::SessionOptions{}.positions,
+      .chunk = o.chunk};
   const auto plan =
       entry.plan(weights, session, work, cpu::Options{.threads = o.threads, .isa = cpu::isa_from_name(o.isa)});
   const std::size_t available = available_memory();

@@ -16,6 +16,6 @@ for reader in "${readers[@]}"; do
     -DFUZZ_TARGET="\"$reader\"" -I"$root/include" -I"$root/tests" -isystem /usr/include/eigen3 \
     "$root/tests/fuzz/fuzz.cpp" -o "$build/$reader"
   mkdir -p "$build/work/$reader" "$build/findings"
-  "$build/$reader" -runs="$runs" -max_len=4096 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+  "$build/$reader" -runs="$runs" -max_len=12000 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
     -artifact_prefix="$build/findings/$reader-" "$build/work/$reader" "$root/tests/fuzz/corpus/$reader" 2>&1 | tail -12
 done

@@ -64,7 +64,7 @@ inline void gguf(Bytes bytes) {
 }
 inline void tokenizer(Bytes bytes) {
   const auto t = text::Tokenizer::from_bytes(bytes, "fuzz", text::Legacy::kNo);
-  (void)t.decode(t.encode("Is she 23? \xe4\xbd\xa0 <s>", text::Bos::kYes));
+  (void)t.decode(t.encode("Is she 23? \xe4\xbd\xa0 <s>", text::Bos::kYes), text::Specials::kKeep);
 }
 inline void config(Bytes bytes) {
   static const File file(".json");
@@ -79,8 +79,9 @@ struct Target {
   const char* name;
   void (*run)(Bytes);
 };
-inline constexpr Target kTargets[] = {{"safetensors", safetensors}, {"torch_bin", torch_bin}, {"pickle", pickle},
-                                      {"gguf", gguf},               {"tokenizer", tokenizer}, {"config", config}};
+inline constexpr Target kTargets[] = {{"safetensors", safetensors}, {"torch_bin", torch_bin},
+                                      {"pickle", pickle},           {"gguf", gguf},
+                                      {"tokenizer", tokenizer},     {"config", config}};
 
 inline void run_one(const Target& target, Bytes bytes) {
   try {

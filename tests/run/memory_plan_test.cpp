@@ -149,7 +149,15 @@ TEST_CASE("the published model: keys, values and weights are what arithmetic say
   CHECK(half.keys_and_values == plan.keys_and_values / 2);
   CHECK(plan.visual_tokens == 256 * 4096 * 4);
   CHECK(plan.logits == 32000 * 4);
-  CHECK_THROWS_AS((run::plan_memory<M, ref::Device>(bf16, o, {.requests = {{.text = 4000}}})), Error);
+  CHECK(says(
+      refused(ErrorKind::kCapacity, [&] { run::plan_memory<M, ref::Device>(bf16, o, {.requests = {{.text = 4000}}}); }),
+      "expected at most 2048, found 4000"));
+  CHECK(says(refused(ErrorKind::kArgument,
+                     [&] {
+                       using Demo = FaceLlava<configs::kDemo>;
+                       run::plan_memory<Demo, ref::Device>({}, o, {.requests = {{.videos = 1}}});
+                     }),
+             "no tower for videos"));
 }
 
 TEST_CASE("a limit refuses with the lines of the plan, before memory is asked for") {

@@ -14,6 +14,7 @@ from bad_requests import *
 from commands import *
 from conversion import *
 from golden_cases import *
+from plan import *
 
 if __name__ == "__main__":
     if len(sys.argv) < 4:

@@ -51,11 +51,10 @@ inline constexpr FaceLlavaConfig kDemo{
                .distance_source = ScaleSource::kStored}};
 
 // SmolLM2-135M: a decoder alone, for questions without pictures.
-inline constexpr FaceLlavaConfig kSmolLm2{
-    .llama = {.vocab = 49152,
-              .layers = 30,
-              .block = {.dim = 576, .ffn = 1536, .heads = 9, .kv_heads = 3},
-              .rope = {.theta = 1e5f},
-              .head = Head::kTied}};
+inline constexpr FaceLlavaConfig kSmolLm2{.llama = {.vocab = 49152,
+                                                    .layers = 30,
+                                                    .block = {.dim = 576, .ffn = 1536, .heads = 9, .kv_heads = 3},
+                                                    .rope = {.theta = 1e5f},
+                                                    .head = Head::kTied}};
 
 }  // namespace facellava::configs

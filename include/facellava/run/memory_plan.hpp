@@ -120,7 +120,7 @@ struct MemoryPlan {
 
  private:
   static void add(std::string& out, std::string what, std::size_t bytes) {
-    what.resize(std::max<std::size_t>(what.size(), 46), ' ');
+    what.resize(std::max<std::size_t>(what.size(), 54), ' ');
     std::array<char, 32> number{};
     std::snprintf(number.data(), number.size(), "%12.2f MiB\n", double(bytes) / (1 << 20));
     out.append("  ").append(what).append(number.data());

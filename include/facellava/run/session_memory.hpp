@@ -82,7 +82,8 @@ struct SessionMemory {
     M::template Vision<T>::carve(arena, m, T.block.frames);
   }
 
-  // What `work` takes in a session with these options, on `dev`; without weights.
+  // What `work` takes in a session with these options, on `dev`; without weights. Errors: kArgument (no tower for a
+  // medium), kCapacity (a request longer than the context).
   template <class Device>
   static MemoryPlan plan(const Device& dev, const SessionOptions& o, const Workload& work) {
     MemoryPlan plan;
@@ -128,6 +129,9 @@ struct SessionMemory {
       images += r.images;
       videos += r.videos;
     }
+    if ((images > 0 && !M::kImage) || (videos > 0 && !M::kVideo))
+      throw Error(ErrorKind::kArgument,
+                  std::string("the model has no tower for ") + (images > 0 && !M::kImage ? "images" : "videos"));
     if constexpr (M::kImage)
       if (images > 0) plan.image_tower = plan_tower<M::kConfig.image>(ops);
     if constexpr (M::kVideo)
