@@ -1,4 +1,5 @@
-// linear at any shape and format. Weights are read from DRAM, as in a model: copies of them take turns.
+// linear at any shape and format. Weights are read from DRAM, as in a model: copies of them take turns, but for small
+// ones.
 #include <memory>
 
 #include "facellava/ref/device.hpp"
@@ -11,6 +12,7 @@ namespace {
 using Matrix = StoredTensor<Host, kDyn, kDyn>;
 
 struct LinearOp {
+  static constexpr std::size_t kMost = 64;  // copies: small matrices stay in a cache
   Index m, n, k;
   RandomMatrices matrices{1};
   std::vector<Matrix> copies;
@@ -19,7 +21,8 @@ struct LinearOp {
 
   LinearOp(const std::vector<Index>& shape, Format f) : m(shape[0]), n(shape[1]), k(shape[2]) {
     const Index bytes = n * row_bytes(f, k), enough = 4 * cache_sizes().l3;
-    for (Index held = 0; held == 0 || held < enough; held += bytes) copies.push_back(matrices.add(f, n, k));
+    for (Index held = 0; held == 0 || (held < enough && copies.size() < kMost); held += bytes)
+      copies.push_back(matrices.add(f, n, k));
     x.resize(std::size_t(m * k));
     y.resize(std::size_t(m * n));
     Rng rng(2);
@@ -68,11 +71,12 @@ double linear_tolerance(Unit unit, Index k) {
 PreparedOp prepare_linear(cpu::Device& dev, const std::vector<Index>& shape, Format weights) {
   const auto op = std::make_shared<LinearOp>(shape, weights);
   const double m = double(op->m), n = double(op->n), k = double(op->k);
+  const double bytes = double(op->n * row_bytes(weights, op->k));
   const Unit unit = unit_of(weights, dev);
   return {[op, &dev] { op->run(dev); },
           [op, &dev] { return op->error(dev); },
           linear_tolerance(unit, op->k),
-          {2 * m * n * k, double(op->n * row_bytes(weights, op->k)), unit}};
+          {2 * m * n * k, bytes, unit, tier_of(bytes * double(op->copies.size()), dev.threads())}};
 }
 
 }  // namespace facellava::bench

@@ -15,6 +15,7 @@ int main(int argc, char** argv) {
   tool::add_diff(app);
   tool::add_convert(app);
   tool::add_random(app);
+  tool::add_perplexity(app);
   tool::add_plan(app);
   try {
     app.parse(argc, argv);

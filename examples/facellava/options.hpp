@@ -58,6 +58,7 @@ void add_preprocess(CLI::App&);
 void add_diff(CLI::App&);
 void add_convert(CLI::App&);
 void add_random(CLI::App&);
+void add_perplexity(CLI::App&);
 void add_plan(CLI::App&);
 
 }  // namespace tool

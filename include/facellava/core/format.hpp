@@ -100,14 +100,14 @@ struct Nf4Scales {
   }
 };
 
-namespace detail {
+namespace blocks {
 template <class T>
 T load(const std::byte* p) {
   T x;
   std::memcpy(&x, p, sizeof x);
   return x;
 }
-}  // namespace detail
+}  // namespace blocks
 
 // Element j of a row.
 inline float decode(Format f, const std::byte* row, Index j, const Nf4Scales* nf4 = nullptr) {
@@ -118,13 +118,13 @@ inline float decode(Format f, const std::byte* row, Index j, const Nf4Scales* nf
     return float(i < 16 ? byte & 15 : byte >> 4);
   };
   switch (f) {
-    case Format::kF32: return detail::load<float>(block);
-    case Format::kF16: return to_float(detail::load<f16>(block));
-    case Format::kBf16: return to_float(detail::load<bf16>(block));
-    case Format::kQ8: return to_float(detail::load<f16>(block)) * float(detail::load<std::int8_t>(block + 2 + i));
-    case Format::kQ4: return to_float(detail::load<f16>(block)) * (nibble(2) - 8);
+    case Format::kF32: return blocks::load<float>(block);
+    case Format::kF16: return to_float(blocks::load<f16>(block));
+    case Format::kBf16: return to_float(blocks::load<bf16>(block));
+    case Format::kQ8: return to_float(blocks::load<f16>(block)) * float(blocks::load<std::int8_t>(block + 2 + i));
+    case Format::kQ4: return to_float(blocks::load<f16>(block)) * (nibble(2) - 8);
     case Format::kQ4Offset:
-      return to_float(detail::load<f16>(block)) * nibble(4) + to_float(detail::load<f16>(block + 2));
+      return to_float(blocks::load<f16>(block)) * nibble(4) + to_float(blocks::load<f16>(block + 2));
     case Format::kNf4: break;
   }
   const int byte = std::to_integer<int>(*block);

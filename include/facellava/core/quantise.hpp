@@ -9,7 +9,7 @@
 
 namespace facellava {
 
-namespace detail {
+namespace blocks {
 
 template <class T>
 void store(std::byte* p, T x) {
@@ -103,23 +103,23 @@ int nearest(const std::array<float, N>& code, float x) {
   return x - code[std::size_t(i - 1)] <= code[std::size_t(i)] - x ? i - 1 : i;
 }
 
-}  // namespace detail
+}  // namespace blocks
 
 // One row of n values to row_bytes(f, n) bytes; every format but kNf4.
 inline void quantise_row(Format f, std::byte* out, const float* x, Index n) {
   for (Index k = 0; k < n; k += block_size(f), out += block_bytes(f)) {
     if (f == Format::kF32)
-      detail::store(out, x[k]);
+      blocks::store(out, x[k]);
     else if (f == Format::kF16)
-      detail::store(out, to_f16(x[k]));
+      blocks::store(out, to_f16(x[k]));
     else if (f == Format::kBf16)
-      detail::store(out, to_bf16(x[k]));
-    else if (const auto block = detail::padded_block(x + k, n - k); f == Format::kQ8)
-      detail::quantise_q8(out, block);
+      blocks::store(out, to_bf16(x[k]));
+    else if (const auto block = blocks::padded_block(x + k, n - k); f == Format::kQ8)
+      blocks::quantise_q8(out, block);
     else if (f == Format::kQ4)
-      detail::quantise_q4(out, block);
+      blocks::quantise_q4(out, block);
     else
-      detail::quantise_q4_offset(out, block);
+      blocks::quantise_q4_offset(out, block);
   }
 }
 
@@ -148,7 +148,7 @@ inline Nf4Matrix quantise_nf4(const float* x, Index n) {
     sum += top;
     const float inverse = top > 0 ? 1 / top : 0;
     for (Index i = first; i < end; ++i) {
-      const int q = detail::nearest(kNf4Code, x[i] * inverse);
+      const int q = blocks::nearest(kNf4Code, x[i] * inverse);
       m.packed[std::size_t(i / 2)] |= std::byte(i % 2 == 0 ? q << 4 : q);
     }
   }
@@ -160,7 +160,7 @@ inline Nf4Matrix quantise_nf4(const float* x, Index n) {
     m.nested.push_back(top);
     const float inverse = top > 0 ? 1 / top : 0;
     for (Index i = b; i < end; ++i)
-      m.absmax.push_back(std::uint8_t(detail::nearest(kDynamicCode, (absmax[std::size_t(i)] - m.offset) * inverse)));
+      m.absmax.push_back(std::uint8_t(blocks::nearest(kDynamicCode, (absmax[std::size_t(i)] - m.offset) * inverse)));
   }
   return m;
 }

@@ -123,13 +123,13 @@ struct IntegerDot {
   using W = X;
   static constexpr Index step_bytes(Index rows) { return rows * 32 + (rows * 4 + 31) / 32 * 32; }
   FACELLAVA_TARGET static void pack(std::byte* step, Index row, Index rows, const float* x, Index n) {
-    facellava::detail::store(step + rows * 32 + row * 4, round_block(step + row * 32, x, n));
+    facellava::blocks::store(step + rows * 32 + row * 4, round_block(step + row * 32, x, n));
   }
   FACELLAVA_TARGET static X load_x(const std::byte* step, Index row, Index rows) {
-    return {load_block(step + row * 32), splat(facellava::detail::load<float>(step + rows * 32 + row * 4))};
+    return {load_block(step + row * 32), splat(facellava::blocks::load<float>(step + rows * 32 + row * 4))};
   }
   FACELLAVA_TARGET static W load_w(const std::byte* w) {
-    const Reg scale = widen_f16(_mm_set1_epi16(facellava::detail::load<short>(w)));
+    const Reg scale = widen_f16(_mm_set1_epi16(facellava::blocks::load<short>(w)));
     if constexpr (F == Format::kQ8) return {load_block(w + 2), scale};
     const __m128i v = load_bytes(w + 2);
     const __m256i q = _mm256_and_si256(_mm256_set_m128i(_mm_srli_epi16(v, 4), v), _mm256_set1_epi8(15));

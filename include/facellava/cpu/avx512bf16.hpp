@@ -74,8 +74,8 @@ struct IntegerDot {
  private:
   // present: the lanes of the blocks that are there
   FACELLAVA_TARGET static W of(const std::byte* a, const std::byte* b, __mmask16 present) {
-    const __m256i halves = _mm256_set_m128i(_mm_set1_epi16(facellava::detail::load<short>(b)),
-                                            _mm_set1_epi16(facellava::detail::load<short>(a)));
+    const __m256i halves = _mm256_set_m128i(_mm_set1_epi16(facellava::blocks::load<short>(b)),
+                                            _mm_set1_epi16(facellava::blocks::load<short>(a)));
     W w;
     w.scale = _mm512_maskz_cvtph_ps(present, halves);
     if constexpr (F == Format::kQ8)

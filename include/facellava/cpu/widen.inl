@@ -3,7 +3,7 @@
 
 // The 32 weights of a block, as they stand in format.hpp.
 FACELLAVA_TARGET inline void widen_block(float* y, const std::byte* block, Format f) {
-  const Reg d = splat(to_float(facellava::detail::load<f16>(block)));
+  const Reg d = splat(to_float(facellava::blocks::load<f16>(block)));
   if (f == Format::kQ8) {
     store_int8(y, load_bytes(block + 2), d);
     store_int8(y + 16, load_bytes(block + 18), d);
@@ -16,7 +16,7 @@ FACELLAVA_TARGET inline void widen_block(float* y, const std::byte* block, Forma
   store_int8(y, _mm_sub_epi8(low, middle), d);
   store_int8(y + 16, _mm_sub_epi8(high, middle), d);
   if (!offset) return;
-  const Reg m = splat(to_float(facellava::detail::load<f16>(block + 2)));
+  const Reg m = splat(to_float(facellava::blocks::load<f16>(block + 2)));
   for (int i = 0; i < 32; i += kLanes) store(y + i, add(load(y + i), m));
 }
 // 16 weights of one block of 64.

@@ -132,7 +132,7 @@ struct Nf4Parts {
     nested.resize(std::size_t(at.offset - at.nested) / 4);
     std::memcpy(nested.data(), p + at.nested, nested.size() * 4);
     scales = {p, reinterpret_cast<const std::uint8_t*>(p + at.absmax), nested.data(),
-              facellava::detail::load<float>(p + at.offset)};
+              facellava::blocks::load<float>(p + at.offset)};
   }
 };
 
