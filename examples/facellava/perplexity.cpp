@@ -1,6 +1,7 @@
 // facellava perplexity: how well a decoder foresees a text. Windows of the text are scored one by one, each from its
+// first token on; what a format or a precision costs is the difference. The first window begins
+// with the model's BOS, if it has one.
 // first token on; what a format or a precision costs is the difference.
-#include <cmath>
 #include <iostream>
 
 #include "facellava/io/mapped_file.hpp"
@@ -37,7 +38,7 @@ void measure(const Options& o) {
   const Loaded loaded = load(o.model);
   const io::MappedFile file(o.text);
   const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
-  const auto ids = loaded.tokenizer.encode(text, text::Bos::kNo);
+  const auto ids = loaded.tokenizer.encode(text, text::Bos::kYes);
   if (ids.size() < 2) throw Error(ErrorKind::kArgument, o.text + ": expected a text of at least two tokens");
   const auto session = loaded.model->open({.kv_rows = o.window + 1, .positions = loaded.folder.settings().positions});
   double sum = 0;

@@ -87,3 +87,19 @@ TEST_CASE("a zero block and a zero row stay zero") {
   const Nf4Scales s = m.scales();
   for (Index i = 0; i < 64; ++i) CHECK(decode(Format::kNf4, m.packed.data(), i, &s) == 0);
 }
+
+TEST_CASE("what is not finite does not vanish in the rounding") {
+  for (const float bad : {std::nanf(""), std::numeric_limits<float>::infinity()})
+    for (Index at : {0, 17, 40}) {
+      std::vector<float> x(64, 1.f);
+      x[std::size_t(at)] = bad;
+      for (Format f : {Format::kQ8, Format::kQ4, Format::kQ4Offset}) {
+        std::vector<std::byte> row(std::size_t(row_bytes(f, 64)));
+        quantise_row(f, row.data(), x.data(), 64);
+        for (Index i = 0; i < 64; ++i) CHECK(std::isfinite(decode(f, row.data(), i)) == (i / 32 != at / 32));
+      }
+      const Nf4Matrix m = quantise_nf4(x.data(), 64);
+      const Nf4Scales s = m.scales();
+      CHECK_FALSE(std::isfinite(decode(Format::kNf4, m.packed.data(), at, &s)));
+    }
+}

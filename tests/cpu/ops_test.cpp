@@ -178,6 +178,26 @@ TEST_CASE("linear: every format is multiplied exactly; native products round the
     }
 }
 
+TEST_CASE("linear: a NaN or an infinity of x reaches its row of y, and no other") {
+  for (Format f : kFormats)
+    for (const float bad : {std::nanf(""), std::numeric_limits<float>::infinity()})
+      for (auto precision : {cpu::Precision::kExact, cpu::Precision::kNative}) {
+        CAPTURE(format_name(f));
+        const Coded w(f, 19, 96, 2);
+        at_every_isa([&](auto& dev) {
+          cpu::Device other({.threads = 2, .isa = dev.isa(), .precision = precision});
+          Random<float> x(3, 96, 1), y(3, 19, 3);
+          x.values[96 + 50] = bad;
+          linear(other, y.matrix(), x.matrix(), w.matrix, None{}, None{});
+          for (Index c = 0; c < 19; ++c) {
+            CHECK(std::isfinite(y.matrix()(0, c)));
+            CHECK_FALSE(std::isfinite(y.matrix()(1, c)));
+            CHECK(std::isfinite(y.matrix()(2, c)));
+          }
+        });
+      }
+}
+
 TEST_CASE("embed reads a row of every format") {
   const Index n = 112;
   const std::vector<int> ids{3, -1, 0, 6};

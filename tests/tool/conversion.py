@@ -1,6 +1,8 @@
 """Checkpoints in other formats: convert, random, what is refused, and what a conversion that was cut off leaves."""
 
 
+import math
+
 from support import ToolTest, read_safetensors
 
 
@@ -82,3 +84,30 @@ class Conversion(ToolTest):
         self.assertEqual(3, len(asked["generated_ids"]))
         self.refused(["--config", "demo"], "random", "--config", "no-such", "--to", "x")
         self.refused(["already holds a model"], "random", "--config", "tiny", "--to", "r")
+
+
+class Perplexity(ToolTest):
+    def test_equals_the_logits_of_a_dump(self):
+        text = self.write("text.txt", "Is the person smiling? The brows are raised.")
+        found = self.json("perplexity", "--model", self.tiny, "--text", text)
+        self.good(
+            "ask", "--model", self.tiny, "--prompt", text.read_text(), "--landmarks", "none",
+            "--max-new-tokens", "0", "--dump", "dump.safetensors",
+        )
+        dump = read_safetensors(self.folder / "dump.safetensors")
+        ids, logits = dump["0.input_ids"].flat(), dump["0.logits"]
+        total = 0
+        for i in range(len(ids) - 1):
+            row = logits.row(i)
+            top = max(row)
+            total += math.log(math.fsum(math.exp(v - top) for v in row)) + top - row[ids[i + 1]]
+        self.assertEqual(len(ids) - 1, found["tokens"])
+        self.assertAlmostEqual(total / (len(ids) - 1), found["nats_per_token"], delta=1e-4)
+        self.assertAlmostEqual(math.exp(found["nats_per_token"]), found["perplexity"], delta=1e-3 * found["perplexity"])
+        windows = self.json("perplexity", "--model", self.tiny, "--text", text, "--window", "4")
+        self.assertEqual(len(ids) - -(-len(ids) // 4), windows["tokens"])
+
+    def test_refusals(self):
+        empty = self.write("empty.txt", "")
+        self.refused(["at least two tokens"], "perplexity", "--model", self.tiny, "--text", empty)
+        self.refused(["no-such"], "perplexity", "--model", self.tiny, "--text", "no-such")

@@ -5,11 +5,9 @@
 //     kQ4        f16 d, 16 bytes of nibbles         w = d (q − 8)                    4.5
 //     kQ4Offset  f16 d, f16 m, 16 bytes of nibbles  w = d q + m                      5
 //                byte i holds weight i (low nibble) and weight 16 + i (high nibble)
-//   kNf4                         blocks of 64 of the row-major matrix; bitsandbytes' NF4 with double quantisation: 4.1
-//   bits
+//   kNf4                         blocks of 64 of the row-major matrix, as bitsandbytes' NF4 with double quantisation
 //     byte i holds weight 2 i (high nibble) and 2 i + 1 (low); w = code[q] scale, scale = code8[absmax] nested + offset
-// Rows of the block formats are padded to whole blocks. Sources: ggml's block structs; QLoRA (arXiv 2305.14314), app.
-// E.
+// Rows of the block formats are padded to whole blocks. Sources: ggml's block structs; QLoRA (arXiv 2305.14314).
 #pragma once
 #include <array>
 #include <cstring>
@@ -43,8 +41,8 @@ constexpr Index row_bytes(Format f, Index columns) {
   return (columns + block_size(f) - 1) / block_size(f) * block_bytes(f);
 }
 
-inline constexpr Index kNf4Block = 64,
-                       kNf4Nested = 256;  // weights that share a scale; scales that share a nested scale
+inline constexpr Index kNf4Block = 64;    // weights that share a scale
+inline constexpr Index kNf4Nested = 256;  // scales that share a nested scale
 
 inline constexpr std::array<float, 16> kNf4Code = {
     -1.0f,

@@ -2,6 +2,7 @@
 #pragma once
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "facellava/core/error.hpp"
@@ -29,13 +30,25 @@ inline std::array<float, 32> padded_block(const float* x, Index n) {
   return v;
 }
 
+// A block whose scale, its first two bytes, is NaN.
+inline void poison(std::byte* out, Index bytes) {
+  std::fill_n(out, bytes, std::byte{});
+  store(out, to_f16(std::numeric_limits<float>::quiet_NaN()));
+}
+
 inline void pack_nibbles(std::byte* out, const std::array<int, 32>& q) {
   for (std::size_t i = 0; i < 16; ++i) out[i] = std::byte(q[i] | q[16 + i] << 4);
 }
 
-inline void quantise_q8(std::byte* out, const std::array<float, 32>& x) {
+// The largest magnitude; NaN if there is one.
+inline float largest(const float* x, Index n) {
   float top = 0;
-  for (float v : x) top = std::max(top, std::abs(v));
+  for (Index i = 0; i < n; ++i) top = std::abs(x[i]) > top || x[i] != x[i] ? std::abs(x[i]) : top;
+  return top;
+}
+
+inline void quantise_q8(std::byte* out, const std::array<float, 32>& x) {
+  const float top = largest(x.data(), 32);
   const f16 d = to_f16(top / 127);
   const float inverse = to_float(d) > 0 ? 1 / to_float(d) : 0;
   store(out, d);
@@ -105,7 +118,8 @@ int nearest(const std::array<float, N>& code, float x) {
 
 }  // namespace blocks
 
-// One row of n values to row_bytes(f, n) bytes; every format but kNf4.
+// One row of n values to row_bytes(f, n) bytes; every format but kNf4. A block with a value that is not finite becomes
+// NaN as a whole.
 inline void quantise_row(Format f, std::byte* out, const float* x, Index n) {
   for (Index k = 0; k < n; k += block_size(f), out += block_bytes(f)) {
     if (f == Format::kF32)
@@ -114,7 +128,9 @@ inline void quantise_row(Format f, std::byte* out, const float* x, Index n) {
       blocks::store(out, to_f16(x[k]));
     else if (f == Format::kBf16)
       blocks::store(out, to_bf16(x[k]));
-    else if (const auto block = blocks::padded_block(x + k, n - k); f == Format::kQ8)
+    else if (const auto block = blocks::padded_block(x + k, n - k); !std::isfinite(blocks::largest(block.data(), 32)))
+      blocks::poison(out, block_bytes(f));
+    else if (f == Format::kQ8)
       blocks::quantise_q8(out, block);
     else if (f == Format::kQ4)
       blocks::quantise_q4(out, block);
@@ -133,7 +149,7 @@ struct Nf4Matrix {
   Nf4Scales scales() const { return {packed.data(), absmax.data(), nested.data(), offset}; }
 };
 
-// n values in row-major order. An odd last byte has nibble 0 below.
+// n values in row-major order. One that is not finite makes every scale NaN. An odd last byte has nibble 0 below.
 inline Nf4Matrix quantise_nf4(const float* x, Index n) {
   Nf4Matrix m;
   const Index blocks = (n + kNf4Block - 1) / kNf4Block;
@@ -142,8 +158,7 @@ inline Nf4Matrix quantise_nf4(const float* x, Index n) {
   double sum = 0;
   for (Index b = 0; b < blocks; ++b) {
     const Index first = b * kNf4Block, end = std::min(n, first + kNf4Block);
-    float top = 0;
-    for (Index i = first; i < end; ++i) top = std::max(top, std::abs(x[i]));
+    const float top = blocks::largest(x + first, end - first);
     absmax.push_back(top);
     sum += top;
     const float inverse = top > 0 ? 1 / top : 0;

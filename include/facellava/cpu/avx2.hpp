@@ -97,10 +97,10 @@ FACELLAVA_TARGET inline void store_code(float* y, __m128i index, Reg scale) {
 
 // ---- int8 products: x rounded to int8 in blocks of 32, exact integer dots of a block, summed in fp32 by lanes
 
-// One block of x: q [32] and its scale. amax / 127 and x · (127 / amax), to nearest even.
+// One block of x: q [32] and its scale. amax / 127 and x · (127 / amax), to nearest even. What is not finite makes the
+// scale so: it must not vanish in the rounding.
 FACELLAVA_TARGET inline float round_block(std::byte* q, const float* x, Index n) {
-  float top = 0;
-  for (Index i = 0; i < n; ++i) top = std::max(top, std::abs(x[i]));
+  const float top = facellava::blocks::largest(x, n);
   const Reg inverse = splat(top > 0 ? 127 / top : 0);
   for (Index i = 0; i < 32; i += 8) {
     const Reg v = i >= n ? splat(0) : i + 8 <= n ? load(x + i) : load_first(x + i, n - i);

@@ -1,5 +1,4 @@
-// What the ops of the CPU device are made of: threads, scratch, one instruction set's kernels, and the ways to use
-// them.
+// What the ops of the CPU device are made of: threads, scratch, and the kernels of one instruction set.
 #pragma once
 #include <algorithm>
 #include <cstring>
@@ -25,7 +24,8 @@ struct Options {
   int threads = 0;  // 0: one a hardware thread
   Isa isa = best_isa();
   Precision precision = Precision::kExact;
-  std::pmr::memory_resource* memory = nullptr;  // of scratch; nullptr: new and delete
+  // Of scratch, asked from every thread of the device; nullptr: new and delete.
+  std::pmr::memory_resource* memory = nullptr;
 };
 
 // Memory that one thread works in. What a call returns is lost at the next of the same name.
@@ -149,6 +149,7 @@ class Engine {
   // Packs x, then splits the columns of y among the threads.
   void multiply(Product p, CMat x, const Multiplier& by) {
     if (p.m == 0) return;
+    check_at_most(p.k, 1, "linear: columns of W");  // a sum of nothing has no tile
     const Index panels = by.panels(p.m), bytes = by.panel_bytes(p.m, p.k);
     std::byte* packed = scratch(0).panels(panels * bytes);
     p.x = packed;

@@ -40,10 +40,10 @@ struct Extremum {
 };
 
 struct Kernels {
-  Multiplier exact;  // x stays fp32; any format is widened to fp32
-  const Multiplier* native(Format) const;
-  Multiplier bf16_product, q8_product,
-      q4_product;  // x rounded to the hardware's operand; run is null where there is none
+  // exact: x stays fp32, any format is widened to fp32. The others round x to the hardware's operand; their run is null
+  // where there is none.
+  Multiplier exact, bf16_product, q8_product, q4_product;
+  const Multiplier* native(Format) const;  // null where there is none
 
   // One row of n.
   float (*rms_norm)(float* y, const float* x, const float* w, Index n, float eps);  // returns rstd

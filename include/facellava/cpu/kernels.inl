@@ -1,7 +1,7 @@
 // Kernel bodies, once for every vector instruction set: avx2.hpp and avx512.hpp include this inside their namespace
 // after defining FACELLAVA_TARGET (the function attribute), Reg, kLanes and the primitives
 //   load, store, load_first, store_first (the first n lanes; the others 0), splat, add, sub, mul, div, fma, max, min,
-//   round, power_of_two, reduce_add, reduce_each, reduce_max, and what widen.inl asks for.
+//   round, power_of_two, reduce_add, reduce_four, reduce_max, and what widen.inl asks for.
 // No lambdas here: they would lose the target.
 
 #include "facellava/cpu/widen.inl"

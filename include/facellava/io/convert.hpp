@@ -1,5 +1,6 @@
 // A checkpoint in another format: safetensors shards in a folder, resumable (sharded_writer.hpp).
 #pragma once
+#include <exception>
 #include <thread>
 
 #include "facellava/core/quantise.hpp"
@@ -22,13 +23,25 @@ struct ConvertSource {
   std::string prefix = {}, replacement = {};  // tensors without the prefix are left out
 };
 
-// Calls body(first, end) for shares of [0, n) on as many threads.
+// Calls body(first, end) for shares of [0, n) on as many threads. What one throws is thrown when all are done.
 template <class Body>
 void in_shares(Index n, int threads, Body&& body) {
   const int count = int(std::clamp<Index>(threads > 0 ? threads : Index(std::thread::hardware_concurrency()), 1, 64));
-  std::vector<std::jthread> others;
-  for (int i = 1; i < count; ++i) others.emplace_back([&, i] { body(n * i / count, n * (i + 1) / count); });
-  body(Index(0), n / count);
+  std::vector<std::exception_ptr> failures(static_cast<std::size_t>(count));
+  const auto share = [&](int i) {
+    try {
+      body(n * i / count, n * (i + 1) / count);
+    } catch (...) {
+      failures[std::size_t(i)] = std::current_exception();
+    }
+  };
+  {
+    std::vector<std::jthread> others;
+    for (int i = 1; i < count; ++i) others.emplace_back(share, i);
+    share(0);
+  }
+  for (const auto& failure : failures)
+    if (failure) std::rethrow_exception(failure);
 }
 
 namespace detail {
@@ -132,9 +145,14 @@ class Converter {
     std::set<std::string> files;
     for (const auto& c : checkpoints_)
       for (const auto& [name, entry] : c->tensors()) files.insert(c->file_of(name));
-    for (const std::string& f : files)
-      add(std::to_string(std::filesystem::file_size(f)) + " " +
-          std::to_string(std::filesystem::last_write_time(f).time_since_epoch().count()));
+    for (const std::string& f : files) {
+      std::error_code failed;
+      const auto size = std::filesystem::file_size(f, failed);
+      if (failed) throw system_error(f, "see the file", failed.value());
+      const auto time = std::filesystem::last_write_time(f, failed);
+      if (failed) throw system_error(f, "see the file", failed.value());
+      add(std::to_string(size) + " " + std::to_string(time.time_since_epoch().count()));
+    }
     return std::to_string(hash);
   }
 

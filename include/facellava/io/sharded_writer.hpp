@@ -51,7 +51,7 @@ class ShardedWriter {
         infos.push_back(&t);
         map[t.name] = name;
       }
-      if (std::filesystem::exists(path)) {
+      if (std::filesystem::exists(path, failed)) {
         check_same(path, identity);
         for (const TensorInfo* t : infos) done += size_of(*t);
       } else {

@@ -92,6 +92,9 @@ class Weights {
 
   using Predicate = std::function<bool(std::string_view)>;
 
+  // memory: of what is converted or copied, but for scales of nf4; nullptr: new and delete.
+  explicit Weights(std::pmr::memory_resource* memory = nullptr) : memory_(memory) {}
+
   // A source of the leaves whose visited names `serves` accepts. rules must outlive the Weights. head_dim: rows of an
   // attention head, where a rule speaks of rotary pairs.
   void add(std::shared_ptr<const Checkpoint> checkpoint, std::span<const Rename> rules, Predicate serves,
@@ -301,9 +304,10 @@ class Weights {
   }
   template <class T>
   T* own(std::size_t n) {
-    return static_cast<T*>(slabs_.emplace_back(n * sizeof(T)).data());
+    return static_cast<T*>(slabs_.emplace_back(n * sizeof(T), memory_).data());
   }
 
+  std::pmr::memory_resource* memory_;
   std::vector<Open> sources_;
   std::list<Buffer> slabs_;
   std::list<detail::Nf4Parts> nf4_;  // of nf4 tensors read from files

@@ -32,12 +32,9 @@ class AnyModel {
 };
 
 // The leaves that a folder's tensors are bound to.
-inline bool is_landmark_leaf(std::string_view name) {
-  return name.starts_with("landmarks_projector.") || name.starts_with("global_landmarks_projector.") ||
-         name.starts_with("landmarks_cross_attn.");
-}
-inline bool is_image_tower_leaf(std::string_view name) { return name.starts_with("image_tower."); }
-inline bool is_video_tower_leaf(std::string_view name) { return name.starts_with("video_tower."); }
+inline bool is_landmark_leaf(std::string_view name) { return part_of(name) == Part::kLandmarks; }
+inline bool is_image_tower_leaf(std::string_view name) { return part_of(name) == Part::kImageTower; }
+inline bool is_video_tower_leaf(std::string_view name) { return part_of(name) == Part::kVideoTower; }
 
 // Calls add(checkpoint, rules, serves, head_dim) for every source of a folder's weights, as io::Weights::add takes
 // them.
@@ -130,7 +127,8 @@ class Model final : public AnyModel {
         }),
         plan_([device...](const Model& m, const SessionOptions& s, const Workload& work) {
           return plan_memory<M, Device, Kv>(m.loaded_.weights, s, work, device...);
-        }) {
+        }),
+        weights_(o.services.memory) {
     loaded_.weights = planned_weights<M>(folder, o);
     MemoryPlan plan;
     plan.weights = loaded_.weights;
@@ -170,11 +168,11 @@ class Model final : public AnyModel {
     return all == null;
   }
 
+  std::function<std::unique_ptr<AnySession>(const Model&, const SessionOptions&)> open_;
+  std::function<MemoryPlan(const Model&, const SessionOptions&, const Workload&)> plan_;
   StoredParams<M> params_;
   io::Weights weights_;
   LoadedParts loaded_;
-  std::function<std::unique_ptr<AnySession>(const Model&, const SessionOptions&)> open_;
-  std::function<MemoryPlan(const Model&, const SessionOptions&, const Workload&)> plan_;
 };
 
 }  // namespace facellava::run
