@@ -1,7 +1,7 @@
 // facellava perplexity: how well a decoder foresees a text. Windows of the text are scored one by one, each from its
 // first token on; what a format or a precision costs is the difference. The first window begins
 // with the model's BOS, if it has one.
-// first token on; what a format or a precision costs is the difference.
+#include <cmath>
 #include <iostream>
 
 #include "facellava/io/mapped_file.hpp"

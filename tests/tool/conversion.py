@@ -109,5 +109,5 @@ class Perplexity(ToolTest):
 
     def test_refusals(self):
         empty = self.write("empty.txt", "")
-        self.refused(["at least two tokens"], "perplexity", "--model", self.tiny, "--text", empty)
+        self.refused(["empty.txt", "empty"], "perplexity", "--model", self.tiny, "--text", empty)
         self.refused(["no-such"], "perplexity", "--model", self.tiny, "--text", "no-such")
