@@ -115,9 +115,9 @@ TEST_CASE("a plan has every weight once, and knows which are read") {
   CHECK(text.visual_tokens == 0);
   CHECK(image.visual_tokens > 0);
 
-  const auto described = [](const std::vector<run::WeightBytes>& all) {
+  const auto described = [](const std::vector<run::WeightBytes>& weights) {
     std::map<std::string, std::size_t> lines;
-    for (const auto& w : all) lines[run::MemoryPlan::describe(w)] += w.bytes;
+    for (const auto& w : weights) lines[run::MemoryPlan::describe(w)] += w.bytes;
     return lines;
   };
   using M = FaceLlava<configs::kTiny>;
