@@ -74,7 +74,7 @@ int main(int argc, char** argv) {
   app.add_option("--kv", kv, "keys and values: f32 or bf16")->capture_default_str();
   app.add_option("--layers", o.layers, "of the decoder: 1, 4 or 32")->capture_default_str();
   app.add_option("--tokens", o.tokens, "prefill: of the prompt; decode: before the new one")->capture_default_str();
-  app.add_option("--isa", isa, "portable, avx2, avx512, avx512bf16, auto")->capture_default_str();
+  app.add_option("--isa", isa, "portable, avx2, avx512, avx512bf16, amx, auto")->capture_default_str();
   app.add_option("--precision", precision)->check(CLI::IsMember({"native", "exact"}))->capture_default_str();
   app.add_option("--threads", o.device.threads, "0: one a core")->capture_default_str();
   app.add_option("--from", o.from, "folder with model.safetensors, input.npy and output.npy (vit, prefill)");

@@ -118,7 +118,7 @@ int main(int argc, char** argv) {
   app.add_option("--shape", choice.shapes, "sizes joined by x, such as 320x11008x4096; without: those of the table")
       ->needs("--op");
   app.add_option("--weights", choice.weights, "f32, f16, bf16, q8, q4, q4_1, nf4")->capture_default_str();
-  app.add_option("--isa", choice.isas, "portable, avx2, avx512, avx512bf16, auto")->capture_default_str();
+  app.add_option("--isa", choice.isas, "portable, avx2, avx512, avx512bf16, amx, auto")->capture_default_str();
   app.add_option("--threads", choice.threads, "0: one a core")->capture_default_str();
   app.add_option("--precision", precision)->check(CLI::IsMember({"native", "exact"}))->capture_default_str();
   app.add_option("--clock", clock, "of rates and per cents")

@@ -5,8 +5,6 @@
 #include <cstdio>
 #include <fstream>
 
-#include "amx.hpp"
-
 namespace {
 
 using namespace facellava;
@@ -40,11 +38,6 @@ void run(const std::vector<int>& threads, const std::string& json_file) {
         if (find_burst(isa, u))
           print("compute", std::string(cpu::isa_name(isa)) + " " + unit_name(u), n, peaks.compute(u), "GOP/s");
     }
-    for (const Unit u : {Unit::kBf16, Unit::kInt8})
-      if (const auto burst = find_amx_burst(u)) {
-        cpu::ThreadPool pool(n);
-        print("compute", std::string("amx ") + unit_name(u), n, measure_burst(burst, pool), "GOP/s");
-      }
     Peaks peaks(cpu::best_isa(), n);
     for (const Tier t : {Tier::kL2, Tier::kL3, Tier::kDramSmallPages, Tier::kDram})
       print("read", tier_name(t), n, peaks.read(t), "GB/s");

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "amx.hpp"
 #include "facellava/cpu/isa.hpp"
 #include "facellava/cpu/thread_pool.hpp"
 #include "large_pages.hpp"
@@ -90,6 +91,8 @@ FACELLAVA_BURST(burst_int8_avx512, "avx512f,avx512bw", __m512i, __m512i, 20, _mm
 FACELLAVA_BURST(burst_int8_vnni, "avx512f,avx512vnni", __m512i, __m512i, 24, _mm512_setzero_si512(),
                 _mm512_set1_epi8(1), _mm512_dpbusd_epi32(s, a, b), 128)
 #undef FACELLAVA_BURST
+inline double burst_bf16_amx() { return burst_amx<false>(kSteps / 16); }
+inline double burst_int8_amx() { return burst_amx<true>(kSteps / 16); }
 
 // Exclusive or of a block, by several streams so that more reads are under way at once.
 template <int kStreams>
@@ -141,6 +144,7 @@ inline detail::Burst find_burst(cpu::Isa isa, Unit unit) {
   using cpu::Isa;
   if (isa != Isa::kPortable) {
     if (unit == Unit::kFp32) return isa == Isa::kAvx2 ? detail::burst_fp32_avx2 : detail::burst_fp32_avx512;
+    if (isa == Isa::kAmx) return unit == Unit::kBf16 ? detail::burst_bf16_amx : detail::burst_int8_amx;
     if (unit == Unit::kBf16) return isa == Isa::kAvx512Bf16 ? detail::burst_bf16_avx512 : nullptr;
     return isa == Isa::kAvx2     ? detail::burst_int8_avx2
            : isa == Isa::kAvx512 ? detail::burst_int8_avx512

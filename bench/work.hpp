@@ -16,7 +16,7 @@ struct Work {
 // The unit that multiplies with matrices of a format.
 inline Unit unit_of(Format f, const cpu::Device& dev) {
   if (dev.precision() == cpu::Precision::kExact) return Unit::kFp32;
-  if (f == Format::kBf16 && dev.isa() == cpu::Isa::kAvx512Bf16) return Unit::kBf16;
+  if (f == Format::kBf16 && dev.isa() >= cpu::Isa::kAvx512Bf16) return Unit::kBf16;
   if ((f == Format::kQ8 || f == Format::kQ4) && dev.isa() >= cpu::Isa::kAvx2) return Unit::kInt8;
   return Unit::kFp32;
 }

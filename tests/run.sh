@@ -5,7 +5,7 @@ set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 build=${BUILD:-$root/build/tests}
 source "$root/cmake/debian_packages.sh"
-install_packages g++ cmake ninja-build libeigen3-dev nlohmann-json3-dev libstb-dev libcli11-dev doctest-dev python3
+install_packages g++ cmake ninja-build libeigen3-dev nlohmann-json3-dev libstb-dev libcli11-dev doctest-dev python3 python3-pip
 
 options=()
 # The full set of golden tensors, where it stands beside the repository; else the selection in tests/goldens.

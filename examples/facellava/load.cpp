@@ -20,7 +20,7 @@ void ModelOptions::add_to(CLI::App& app) {
       ->check(CLI::PositiveNumber);
   app.add_option("--missing", missing, "What the checkpoint may lack: landmarks, towers")->delimiter(',');
   app.add_option("--threads", threads, "Threads; 0: one a hardware thread")->capture_default_str();
-  app.add_option("--isa", isa, "Instruction set: auto, portable, avx2, avx512, avx512bf16")->capture_default_str();
+  app.add_option("--isa", isa, "Instruction set: auto, portable, avx2, avx512, avx512bf16, amx")->capture_default_str();
   app.add_option(
          "--precision", precision,
          "f32: fp32 products of the weights as stored; bf16, q8, q4: weights in that format, activations rounded to "

@@ -56,13 +56,12 @@ void refuses(run::AnySession& session, ErrorKind kind, const char* words, F f) {
 }  // namespace
 
 TEST_CASE("an answer has the same bits alone and in a batch, at any chunk and thread count") {
-  for (cpu::Isa isa : cpu::kIsas) {
-    if (isa > cpu::best_isa()) continue;
-    CAPTURE(cpu::isa_name(isa));
+  const auto check = [](const run::LoadOptions& load, cpu::Options device, std::vector<Index> chunks) {
     std::vector<std::vector<float>> want;
     for (int threads : {1, 2, 3})
-      for (Index chunk : {512, 100, 7}) {
-        const TinyModel m(folder(), {}, cpu::Options{.threads = threads, .isa = isa});
+      for (Index chunk : chunks) {
+        device.threads = threads;
+        const TinyModel m(folder(), load, device);
         const auto together = m.open(room(1000, chunk));
         together->prefill(batch().requests, 0);
         for (std::size_t i = 0; i < 2; ++i) {
@@ -73,8 +72,17 @@ TEST_CASE("an answer has the same bits alone and in a batch, at any chunk and th
           alone->prefill(std::span(&batch().requests[i], 1), 0);
           CHECK(row(*alone, 0) == want[i]);
         }
-        if (isa == cpu::Isa::kPortable) break;
+        if (device.isa == cpu::Isa::kPortable) break;
       }
+  };
+  for (cpu::Isa isa : cpu::kIsas) {
+    if (isa > cpu::best_isa()) continue;
+    CAPTURE(cpu::isa_name(isa));
+    check({}, {.isa = isa}, {512, 100, 7});
+    for (Format f : {Format::kBf16, Format::kQ8, Format::kQ4, Format::kQ4Offset, Format::kNf4}) {
+      CAPTURE(format_name(f));
+      check({.convert = f}, {.isa = isa, .precision = cpu::Precision::kNative}, {512, 7});
+    }
   }
 }
 

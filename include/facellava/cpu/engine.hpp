@@ -8,16 +8,15 @@
 #include "facellava/core/arena.hpp"
 #include "facellava/core/largest_ops.hpp"
 #include "facellava/core/regions.hpp"
-#include "facellava/cpu/avx2.hpp"
-#include "facellava/cpu/avx512.hpp"
-#include "facellava/cpu/avx512bf16.hpp"
+#include "facellava/cpu/amx.hpp"
 #include "facellava/cpu/portable.hpp"
 #include "facellava/cpu/thread_pool.hpp"
 
 namespace facellava::cpu {
 
 // kExact: activations stay fp32, whatever a matrix is stored in. kNative: they are rounded to what the hardware
-// multiplies with that format: bf16 for bf16 matrices (AVX-512 bf16), int8 in blocks of 32 for q8 and q4 (AVX2 and up).
+// multiplies with that format: bf16 for bf16 matrices (AVX-512 bf16, AMX), int8 in blocks of 32 for q8 and q4 (AVX2 and
+// up).
 enum class Precision { kExact, kNative };
 
 struct Options {
@@ -102,6 +101,7 @@ class Engine {
       throw Error(ErrorKind::kDevice, "this machine runs instruction sets up to " + std::string(isa_name(best_isa())) +
                                           ", asked for " + std::string(isa_name(isa)));
 #if FACELLAVA_X86
+    if (isa == Isa::kAmx) return amx::kernels();
     if (isa == Isa::kAvx512Bf16) return avx512bf16::kernels();
     if (isa == Isa::kAvx512) return avx512::kernels();
     if (isa == Isa::kAvx2) return avx2::kernels();
@@ -159,7 +159,7 @@ class Engine {
       for (Index i = 0; i < panels; ++i) pack(i, 0);
     else
       pool_.run(panels, pack);
-    const Index width = small ? p.n : kColumnChunk;
+    const Index width = small ? p.n : by.columns;
     pool_.run((p.n + width - 1) / width, [&](Index t, int thread) {
       Product part = p;
       const Index first = t * width;

@@ -7,6 +7,11 @@
 
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
 #define FACELLAVA_X86 1
+#ifdef __linux__
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #else
 #define FACELLAVA_X86 0
 #endif
@@ -14,12 +19,27 @@
 namespace facellava::cpu {
 
 // Each level includes those before it. kPortable is Eigen at the program's own baseline: any processor.
-enum class Isa { kPortable, kAvx2, kAvx512, kAvx512Bf16 };
-inline constexpr Isa kIsas[] = {Isa::kPortable, Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Bf16};
+enum class Isa { kPortable, kAvx2, kAvx512, kAvx512Bf16, kAmx };
+inline constexpr Isa kIsas[] = {Isa::kPortable, Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Bf16, Isa::kAmx};
 
 constexpr std::string_view isa_name(Isa isa) {
-  constexpr std::string_view names[] = {"portable", "avx2", "avx512", "avx512bf16"};
+  constexpr std::string_view names[] = {"portable", "avx2", "avx512", "avx512bf16", "amx"};
   return names[int(isa)];
+}
+
+// Whether there are AMX tiles with bf16. Linux hands them out on request, which is made here, once.
+inline bool has_amx() {
+#if FACELLAVA_X86 && defined(__linux__)
+  static const bool has = [] {
+    constexpr int kRequest = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    const bool there = __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d >> 22 & 1) && (d >> 24 & 1) && (d >> 25 & 1);
+    return there && syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
+  }();
+  return has;
+#else
+  return false;
+#endif
 }
 
 // The best level of this machine.
@@ -30,7 +50,8 @@ inline Isa best_isa() {
   if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
       !__builtin_cpu_supports("avx512vl") || !__builtin_cpu_supports("avx512dq"))
     return Isa::kAvx2;
-  return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni") ? Isa::kAvx512Bf16 : Isa::kAvx512;
+  if (!__builtin_cpu_supports("avx512bf16") || !__builtin_cpu_supports("avx512vnni")) return Isa::kAvx512;
+  return has_amx() ? Isa::kAmx : Isa::kAvx512Bf16;
 #else
   return Isa::kPortable;
 #endif

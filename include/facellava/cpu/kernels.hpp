@@ -23,8 +23,6 @@ struct Product {
   Index ldr = 0;
 };
 
-inline constexpr Index kColumnChunk = 48;  // rows of w that a kernel takes together: the least share of a thread
-
 // One way to multiply: how x is rounded and laid out, and the product.
 // x is packed once, in panels of a few rows, step of k by step of k: [panel][step][row][values], zeros beyond m and k.
 struct Multiplier {
@@ -33,6 +31,7 @@ struct Multiplier {
   void (*pack)(std::byte* panel, const float* x, Index ldx, Index m, Index k, Index index);  // one panel
   Index scratch_bytes;  // of one run, aligned to 64
   void (*run)(const Product&, std::byte* scratch);
+  Index columns;  // rows of w: a thread's least share
 };
 
 struct Extremum {

@@ -86,7 +86,7 @@ inline void round_bf16(bf16* y, const float* x, Index n) { std::transform(x, x +
 
 inline const Kernels& kernels() {
   static constexpr Kernels table{
-      .exact = {panels, panel_bytes, pack, 0, product},
+      .exact = {panels, panel_bytes, pack, 0, product, 48},
       .bf16_product = {},
       .q8_product = {},
       .q4_product = {},

@@ -8,35 +8,38 @@
 //   load_w(w), load_w_first(w, n)
 //   add(sum, x, w)      sum += x · w, lane by lane
 //   kWidens             whether other formats are widened to its own, block by block
+// A single row of x may have a Dot of its own (Row), whose sums have the same bits.
 // No lambdas here: they would lose the target.
 
-inline constexpr Index kRowBlock = 96;  // rows of x whose sums one pass over a chunk of w keeps
+inline constexpr Index kColumnChunk = 48;  // rows of w that are taken together
+inline constexpr Index kRowBlock = 96;     // rows of x whose sums one pass over a chunk of w keeps
 
-template <class D>
-constexpr Index rows_of_panel(Index m) {
-  return m == 1 ? 1 : D::kRows;
-}
-template <class D>
-inline Index panels(Index m) {
-  return (m + rows_of_panel<D>(m) - 1) / rows_of_panel<D>(m);
-}
 template <class D>
 constexpr Index steps(Index k) {
   return (k + D::kStep - 1) / D::kStep;
 }
 template <class D>
+inline Index panels(Index m) {
+  return m == 1 ? 1 : (m + D::kRows - 1) / D::kRows;
+}
+template <class D, class Row>
 inline Index panel_bytes(Index m, Index k) {
-  return steps<D>(k) * D::step_bytes(rows_of_panel<D>(m));
+  return m == 1 ? steps<Row>(k) * Row::step_bytes(1) : steps<D>(k) * D::step_bytes(D::kRows);
 }
 template <class D>
-FACELLAVA_TARGET void pack(std::byte* panel, const float* x, Index ldx, Index m, Index k, Index index) {
-  const Index rows = rows_of_panel<D>(m), first = index * rows;
+FACELLAVA_TARGET void pack_rows(std::byte* panel, const float* x, Index ldx, Index m, Index k, Index first,
+                                Index rows) {
   for (Index r = 0; r < rows; ++r) {
     const float* row = x + std::min(first + r, m - 1) * ldx;
     std::byte* step = panel;
     for (Index at = 0; at < k; at += D::kStep, step += D::step_bytes(rows))
       D::pack(step, r, rows, row + at, first + r < m ? std::min<Index>(D::kStep, k - at) : 0);
   }
+}
+template <class D, class Row>
+inline void pack(std::byte* panel, const float* x, Index ldx, Index m, Index k, Index index) {
+  m == 1 ? pack_rows<Row>(panel, x, ldx, 1, k, 0, 1)
+         : pack_rows<D>(panel, x, ldx, m, k, index * D::kRows, Index(D::kRows));
 }
 template <class D>
 constexpr Index wide_bytes() {
@@ -73,10 +76,11 @@ FACELLAVA_TARGET inline void finish(const Reg* all, const Product& p, Index i, I
 }
 
 // One tile over one block of k: M rows of a panel by N rows of w, steps [first, last). w points at step `first`.
-// Between blocks the sums wait in `sums`. Every loop over `sum` is unrolled whole: one that is not puts it into memory.
+// A single row is as fast as memory: the next N rows of w, `ahead` bytes on, are called into L2 meanwhile (rows are too
+// short for the hardware to see where they go). Between blocks the sums wait in `sums`. Every loop over `sum` is unrolled whole: one that is not puts it into memory.
 template <class D, int M, int N>
 FACELLAVA_TARGET void tile(const Product& p, const std::byte* panel, const std::byte* const (&w)[N], Index i, Index j,
-                           Index first, Index last, Reg* sums) {
+                           Index first, Index last, Index ahead, Reg* sums) {
   Reg sum[M][N];
 #pragma GCC unroll 8
   for (int a = 0; a < M; ++a)
@@ -90,6 +94,9 @@ FACELLAVA_TARGET void tile(const Product& p, const std::byte* panel, const std::
     typename D::W r[N];
 #pragma GCC unroll 8
     for (int b = 0; b < N; ++b) r[b] = D::load_w(w[b] + at);
+    if constexpr (M == 1)
+#pragma GCC unroll 8
+      for (int b = 0; b < N; ++b) _mm_prefetch(reinterpret_cast<const char*>(w[b] + at + ahead), _MM_HINT_T1);
 #pragma GCC unroll 8
     for (int a = 0; a < M; ++a) {
       const typename D::X v = D::load_x(x, a, M);
@@ -134,9 +141,10 @@ inline void rows_at(const std::byte* (&w)[N], const Product& p, Index j, Index f
 template <class D, int M, int N>
 inline void multiply(const Product& p, std::byte* scratch) {
   constexpr Index chunk = kColumnChunk / N * N;
-  const Index all = steps<D>(p.k), bytes = panel_bytes<D>(p.m, p.k);
-  const bool at_once = M == 1 && !(D::kWidens && p.format != Format::kF32);  // nothing would be used again
-  const Index block = at_once ? all : D::kBlock;
+  const Index all = steps<D>(p.k), bytes = all * D::step_bytes(M);
+  const bool in_place = !(D::kWidens && p.format != Format::kF32);
+  const Index block = M == 1 && in_place ? all : D::kBlock;  // of a row nothing is used again
+  const Index ahead = in_place ? N * p.w_step : 0;
   float* wide = reinterpret_cast<float*>(scratch);
   Reg* sums = reinterpret_cast<Reg*>(scratch + wide_bytes<D>());
   for (Index j0 = 0; j0 < p.n; j0 += chunk)
@@ -148,17 +156,17 @@ inline void multiply(const Product& p, std::byte* scratch) {
           const std::byte* w[N];
           rows_at<D>(w, p, j, s, last, wide);
           for (Index i = i0; i < std::min(p.m, i0 + kRowBlock); i += M, waiting += M * N)
-            tile<D, M, N>(p, p.x + i / M * bytes, w, i, j, s, last, waiting);
+            tile<D, M, N>(p, p.x + i / M * bytes, w, i, j, s, last, ahead, waiting);
         }
       }
 }
 
-template <class D>
+template <class D, class Row>
 inline void run(const Product& p, std::byte* scratch) {
-  p.m == 1 ? multiply<D, 1, kGemvColumns>(p, scratch) : multiply<D, D::kRows, D::kColumns>(p, scratch);
+  p.m == 1 ? multiply<Row, 1, kGemvColumns>(p, scratch) : multiply<D, D::kRows, D::kColumns>(p, scratch);
 }
 
-template <class D>
+template <class D, class Row = D>
 constexpr Multiplier multiplier() {
-  return {panels<D>, panel_bytes<D>, pack<D>, scratch_bytes<D>(), run<D>};
+  return {panels<D>, panel_bytes<D, Row>, pack<D, Row>, scratch_bytes<D>(), run<D, Row>, kColumnChunk};
 }
