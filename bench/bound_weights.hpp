@@ -16,7 +16,7 @@ class BoundWeights {
   void fill_random(auto&& visit_params) { visit_params(*this); }
   void read(const std::string& folder, std::span<const io::Rename> rules, auto&& visit_params) {
     files_.add(std::make_shared<io::Checkpoint>(folder), rules, [](std::string_view) { return true; });
-    const io::Report report = files_.bind(visit_params, format_);
+    const io::Report report = files_.bind(leaves_from(visit_params), format_);
     if (!report.missing.empty() || !report.misshaped.empty())
       throw Error(ErrorKind::kFormat, folder + ":\n" + report.text());
   }

@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <fstream>
 
+#include "peaks.hpp"
+
 namespace {
 
 using namespace facellava;

@@ -17,6 +17,7 @@ int main(int argc, char** argv) {
   tool::add_random(app);
   tool::add_perplexity(app);
   tool::add_plan(app);
+  tool::add_faces(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

@@ -60,5 +60,6 @@ void add_convert(CLI::App&);
 void add_random(CLI::App&);
 void add_perplexity(CLI::App&);
 void add_plan(CLI::App&);
+void add_faces(CLI::App&);
 
 }  // namespace tool

@@ -68,7 +68,7 @@ std::shared_ptr<const Checkpoint> toy_file(const std::string& path, const std::v
 }
 
 Report bind_strict(Weights& weights, auto& toy, Weights::Convert convert = {}) {
-  return weights.bind_strict([&](auto&& f) { toy.visit(f); }, convert, nothing, nothing);
+  return weights.bind_strict(leaves_from([&](auto&& f) { toy.visit(f); }), convert, nothing, nothing);
 }
 template <class P>
 void check_counting(Toy<P>& toy, Index k_first = 7) {
@@ -142,10 +142,10 @@ TEST_CASE("tensors that are not aligned for their type are copied") {
   StoredTensor<Host, 2, 3> stored;
   View<const float, Host, 2, 3> view;
   CHECK(weights
-            .bind([&](auto&& f) {
+            .bind(leaves_from([&](auto&& f) {
               f("toy.matrix", stored);
               f("toy.head", view);
-            })
+            }))
             .complete());
   CHECK(stored.data != lies);
   CHECK(reinterpret_cast<std::uintptr_t>(stored.data) % 4 == 0);
@@ -166,8 +166,7 @@ TEST_CASE("the report names what is missing, unexpected and of another shape") {
   Weights weights;
   weights.add(toy_file<float>(scratch.at("a.safetensors"), shapes), kRules, everything);
   Toy<Stored<Host>> toy;
-  const auto visit = [&](auto&& f) { toy.visit(f); };
-  const Report report = weights.bind(visit);
+  const Report report = weights.bind(leaves_from([&](auto&& f) { toy.visit(f); }));
   CHECK_FALSE(report.complete());
   CHECK(report.missing == std::vector<std::string>{"model.vector"});
   CHECK(report.unexpected == std::vector<std::string>{"model.extra"});
@@ -193,7 +192,7 @@ TEST_CASE("what may be absent and what may be there besides is up to the caller"
   weights.add(toy_file<bf16>(scratch.at("a.safetensors"), shapes), kRules, everything);
   Toy<Stored<Host>> toy;
   const auto bind = [&](std::string_view may_lack, std::string_view also, std::string_view may_have) {
-    weights.bind_strict([&](auto&& f) { toy.visit(f); }, {},
+    weights.bind_strict(leaves_from([&](auto&& f) { toy.visit(f); }), {},
                         [&](std::string_view ours) { return ours == may_lack || ours == also; },
                         [&](std::string_view theirs) { return theirs == may_have; });
   };
@@ -246,11 +245,11 @@ TEST_CASE("leaves of a real checkpoint, from .bin and safetensors") {
     StoredTensor<Host, 16, 16> q;
     StoredTensor<Host, 32, 3 * 14 * 14> patches;
     View<const float, Host, 16> norm;
-    const Report report = weights.bind([&](auto&& f) {
+    const Report report = weights.bind(leaves_from([&](auto&& f) {
       f("llama.layers.0.self_attn.q_proj.weight", q);
       f("image_tower.embeddings.patch_embedding.weight", patches);
       f("llama.norm.weight", norm);
-    });
+    }));
     CHECK(report.missing.empty());
     CHECK(report.misshaped.empty());
     REQUIRE(report.bound.size() == 3);

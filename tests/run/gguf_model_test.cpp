@@ -179,7 +179,7 @@ TEST_CASE("blocks move with their rows: as quantising what is in order") {
     FaceLlava<kStories>::Params<Stored<Host>> params;
     io::Weights weights;
     run::add_sources(weights, folder);
-    weights.bind([&](auto&& f) { FaceLlava<kStories>::visit(f, "", params); }, convert);
+    weights.bind(leaves_of<FaceLlava<kStories>>(params), convert);
     std::vector<float> values;
     for (const auto& layer : params.llama.layers)
       for (Index r = 0; r < 32; ++r)

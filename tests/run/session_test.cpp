@@ -282,7 +282,7 @@ TEST_CASE("weights that are not finite are named at run time") {
   FaceLlava<configs::kTiny>::Params<Stored<Host>> params;
   io::Weights weights;
   run::add_sources(weights, folder());
-  weights.bind([&](auto&& f) { FaceLlava<configs::kTiny>::visit(f, "", params); });
+  weights.bind(leaves_of<FaceLlava<configs::kTiny>>(params));
   std::vector<std::uint16_t> poisoned(16 * 48, 0x3f80);
   poisoned[100] = 0x7fc0;
   params.llama.layers[1].down_proj.weight.data = reinterpret_cast<const std::byte*>(poisoned.data());

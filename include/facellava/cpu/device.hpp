@@ -4,13 +4,13 @@
 #include <cmath>
 
 #include "facellava/core/ops.hpp"
-#include "facellava/cpu/engine.hpp"
+#include "facellava/cpu/image_ops.hpp"
 
 namespace facellava::cpu {
 
-class Device : public Engine {
+class Device : public ImageOps {
  public:
-  explicit Device(const Options& o = {}) : Engine(o) {}
+  explicit Device(const Options& o = {}) : ImageOps(o) {}
 
   template <class W, class B, class R>
   void linear(Mat y, CMat x, const W& w, const B& bias, R residual) {

@@ -61,6 +61,13 @@ struct Kernels {
   void (*weigh_bf16)(float* o, Index ldo, const float* p, Index ldp, const bf16* v, Index ldv, Index m, Index n,
                      Index d);
   void (*round_bf16)(bf16* y, const float* x, Index n);
+
+  // One pixel of a net's layer. taps: rows and columns of a window that lies inside, ldx floats from row to row of x,
+  // ldw of w.
+  void (*depthwise)(float* y, const float* x, Index ldx, const float* w, Index ldw, const float* bias, Index channels,
+                    Index rows, Index columns);
+  void (*maximum)(float* y, const float* x, Index ldx, Index channels, Index rows, Index columns);
+  void (*prelu)(float* y, const float* x, const float* slope, Index n);
 };
 
 inline const Multiplier* Kernels::native(Format f) const {

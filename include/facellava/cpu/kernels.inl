@@ -223,24 +223,63 @@ FACELLAVA_TARGET inline void weigh_rest(float* o, const float* p, const T* v, In
   for (Index j = 0; j < n; ++j) sum = fma(splat(p[j]), load_value_first(v + j * ldv, d), sum);
   store_first(o, sum, d);
 }
+// Whole vectors of columns of one tile of rows.
+template <int M, class T>
+FACELLAVA_TARGET inline Index weigh_vectors(float* o, Index ldo, const float* p, Index ldp, const T* v, Index ldv,
+                                            Index n, Index d) {
+  Index c = 0;
+  for (; c + 4 * kLanes <= d; c += 4 * kLanes) weigh_tile<M, 4>(o + c, ldo, p, ldp, v + c, ldv, n);
+  if (c + 2 * kLanes <= d) weigh_tile<M, 2>(o + c, ldo, p, ldp, v + c, ldv, n), c += 2 * kLanes;
+  if (c + kLanes <= d) weigh_tile<M, 1>(o + c, ldo, p, ldp, v + c, ldv, n), c += kLanes;
+  return c;
+}
 template <class T>
 FACELLAVA_TARGET inline void weigh(float* o, Index ldo, const float* p, Index ldp, const T* v, Index ldv, Index m,
                                    Index n, Index d) {
-  constexpr Index kWide = kTileN * kLanes;
   for (Index i = 0; i < m;) {
     const Index rows = i + kTileM <= m ? kTileM : 1;
     float* y = o + i * ldo;
     const float* w = p + i * ldp;
-    Index c = 0;
-    for (; c + kWide <= d; c += kWide)
-      rows == kTileM ? weigh_tile<kTileM, kTileN>(y + c, ldo, w, ldp, v + c, ldv, n)
-                     : weigh_tile<1, kTileN>(y + c, ldo, w, ldp, v + c, ldv, n);
-    for (; c < d; c += kLanes)
-      for (Index a = 0; a < rows; ++a)
-        weigh_rest(y + a * ldo + c, w + a * ldp, v + c, ldv, n, std::min<Index>(kLanes, d - c));
+    const Index c = rows == kTileM ? weigh_vectors<kTileM>(y, ldo, w, ldp, v, ldv, n, d)
+                                   : weigh_vectors<1>(y, ldo, w, ldp, v, ldv, n, d);
+    if (c < d)
+      for (Index a = 0; a < rows; ++a) weigh_rest(y + a * ldo + c, w + a * ldp, v + c, ldv, n, d - c);
     i += rows;
   }
 }
+// ---- convolutional nets
+
+FACELLAVA_TARGET inline void depthwise(float* y, const float* x, Index ldx, const float* w, Index ldw,
+                                       const float* bias, Index channels, Index rows, Index columns) {
+  for (Index c = 0; c < channels; c += kLanes) {
+    const Index n = std::min<Index>(kLanes, channels - c);
+    Reg sum = load_first(bias + c, n);
+    for (Index a = 0; a < rows; ++a)
+      for (Index b = 0; b < columns; ++b) {
+        const Index at = b * channels + c;
+        sum = fma(load_first(x + a * ldx + at, n), load_first(w + a * ldw + at, n), sum);
+      }
+    store_first(y + c, sum, n);
+  }
+}
+FACELLAVA_TARGET inline void maximum(float* y, const float* x, Index ldx, Index channels, Index rows, Index columns) {
+  for (Index c = 0; c < channels; c += kLanes) {
+    const Index n = std::min<Index>(kLanes, channels - c);
+    Reg top = load_first(x + c, n);
+    for (Index a = 0; a < rows; ++a)
+      for (Index b = 0; b < columns; ++b) top = max(load_first(x + a * ldx + b * channels + c, n), top);
+    store_first(y + c, top, n);
+  }
+}
+FACELLAVA_TARGET inline void prelu(float* y, const float* x, const float* slope, Index n) {
+  const Reg zero = splat(0);
+  for (Index c = 0; c < n; c += kLanes) {
+    const Index left = std::min<Index>(kLanes, n - c);
+    const Reg v = load_first(x + c, left);
+    store_first(y + c, fma(load_first(slope + c, left), min(v, zero), max(v, zero)), left);
+  }
+}
+
 FACELLAVA_TARGET inline void round_bf16(bf16* y, const float* x, Index n) {
   for (Index k = 0; k < n; ++k) y[k] = to_bf16(x[k]);
 }
@@ -263,5 +302,8 @@ inline constexpr Kernels make_kernels() {
       .weigh = weigh<float>,
       .weigh_bf16 = weigh<bf16>,
       .round_bf16 = round_bf16,
+      .depthwise = depthwise,
+      .maximum = maximum,
+      .prelu = prelu,
   };
 }

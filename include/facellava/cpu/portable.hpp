@@ -84,6 +84,23 @@ void weigh(float* o, Index ldo, const float* p, Index ldp, const T* v, Index ldv
 }
 inline void round_bf16(bf16* y, const float* x, Index n) { std::transform(x, x + n, y, to_bf16); }
 
+inline void depthwise(float* y, const float* x, Index ldx, const float* w, Index ldw, const float* bias, Index channels,
+                      Index rows, Index columns) {
+  std::copy_n(bias, channels, y);
+  for (Index a = 0; a < rows; ++a)
+    for (Index b = 0; b < columns; ++b)
+      for (Index c = 0; c < channels; ++c) y[c] += x[a * ldx + b * channels + c] * w[a * ldw + b * channels + c];
+}
+inline void maximum(float* y, const float* x, Index ldx, Index channels, Index rows, Index columns) {
+  std::copy_n(x, channels, y);
+  for (Index a = 0; a < rows; ++a)
+    for (Index b = 0; b < columns; ++b)
+      for (Index c = 0; c < channels; ++c) y[c] = std::max(y[c], x[a * ldx + b * channels + c]);
+}
+inline void prelu(float* y, const float* x, const float* slope, Index n) {
+  for (Index c = 0; c < n; ++c) y[c] = x[c] > 0 ? x[c] : slope[c] * x[c];
+}
+
 inline const Kernels& kernels() {
   static constexpr Kernels table{
       .exact = {panels, panel_bytes, pack, 0, product, 48},
@@ -102,6 +119,9 @@ inline const Kernels& kernels() {
       .weigh = weigh<float>,
       .weigh_bf16 = weigh<bf16>,
       .round_bf16 = round_bf16,
+      .depthwise = depthwise,
+      .maximum = maximum,
+      .prelu = prelu,
   };
   return table;
 }

@@ -77,7 +77,8 @@ FACELLAVA_TARGET inline void finish(const Reg* all, const Product& p, Index i, I
 
 // One tile over one block of k: M rows of a panel by N rows of w, steps [first, last). w points at step `first`.
 // A single row is as fast as memory: the next N rows of w, `ahead` bytes on, are called into L2 meanwhile (rows are too
-// short for the hardware to see where they go). Between blocks the sums wait in `sums`. Every loop over `sum` is unrolled whole: one that is not puts it into memory.
+// short for the hardware to see where they go). Between blocks the sums wait in `sums`. Every loop over `sum` is
+// unrolled whole: one that is not puts it into memory.
 template <class D, int M, int N>
 FACELLAVA_TARGET void tile(const Product& p, const std::byte* panel, const std::byte* const (&w)[N], Index i, Index j,
                            Index first, Index last, Index ahead, Reg* sums) {

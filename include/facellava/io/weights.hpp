@@ -10,8 +10,8 @@
 #include <set>
 
 #include "facellava/core/arena.hpp"
+#include "facellava/core/leaf.hpp"
 #include "facellava/core/quantise.hpp"
-#include "facellava/core/weight.hpp"
 #include "facellava/io/checkpoint.hpp"
 #include "facellava/io/conversion_rule.hpp"
 #include "facellava/io/naming.hpp"
@@ -47,45 +47,6 @@ struct Report {
   }
 };
 
-namespace detail {
-
-// A leaf without its static sizes: binding is compiled once, not once a shape.
-struct Leaf {
-  enum class Kind { kStored, kConst, kFloat, kBrain } kind;
-  std::span<const Index> sizes;  // of one or two dimensions
-  void* view;                    // where `data` of the leaf is
-  Format* format = nullptr;      // kStored
-  const Nf4Scales** nf4 = nullptr;
-  Index* stride = nullptr;  // of a View
-
-  Index rows() const { return sizes[0]; }
-  Index columns() const { return sizes.size() > 1 ? sizes[1] : 1; }
-  // The pointer of the leaf, to P.
-  template <class P>
-  P*& data() const {
-    return *static_cast<P**>(view);
-  }
-};
-template <class S, Index... D>
-Leaf leaf_of(StoredTensor<S, D...>& v) {
-  return {Leaf::Kind::kStored, v.kStatic, &v.data, &v.format, &v.nf4};
-}
-template <class S, Index... D>
-Leaf leaf_of(View<const float, S, D...>& v) {
-  return {Leaf::Kind::kConst, v.kStatic, &v.data, nullptr, nullptr, &v.stride};
-}
-template <class T, class S, Index... D>
-requires(std::same_as<T, float> || std::same_as<T, bf16>) Leaf leaf_of(View<T, S, D...>& v) {
-  return {std::same_as<T, float> ? Leaf::Kind::kFloat : Leaf::Kind::kBrain,
-          v.kStatic,
-          &v.data,
-          nullptr,
-          nullptr,
-          &v.stride};
-}
-
-}  // namespace detail
-
 class Weights {
  public:
   using Convert = std::optional<Format>;  // matrices: as in the file, or rounded to this format at load
@@ -102,11 +63,11 @@ class Weights {
     sources_.push_back({std::move(checkpoint), rules, std::move(serves), head_dim, {}});
   }
 
-  // visit_params: called with a visitor of (name, leaf). Binds what fits; a leaf that is missing keeps its null.
-  Report bind(auto&& visit_params, Convert convert = {}) {
+  // Binds what fits; a leaf that is missing keeps its null.
+  Report bind(std::span<const NamedLeaf> leaves, Convert convert = {}) {
     Report report;
     lacking_.clear();
-    visit_params([&](const std::string& name, auto& leaf) { bind_leaf(name, detail::leaf_of(leaf), convert, report); });
+    for (const NamedLeaf& l : leaves) bind_leaf(l.name, l.leaf, convert, report);
     for (const Open& s : sources_)
       for (const auto& [name, entry] : s.checkpoint->tensors())
         if (!s.used.contains(name) && !is_ignored(name)) report.unexpected.push_back(name);
@@ -115,12 +76,13 @@ class Weights {
 
   // The same, but throws unless everything is there, in its shape, and nothing else. may_lack: visited names that a
   // checkpoint may be without; may_have: its own names that nothing needs.
-  Report bind_strict(auto&& visit_params, Convert convert, const Predicate& may_lack, const Predicate& may_have) {
+  Report bind_strict(std::span<const NamedLeaf> leaves, Convert convert, const Predicate& may_lack,
+                     const Predicate& may_have) {
     if (sources_.empty()) throw Error(ErrorKind::kArgument, "expected a checkpoint to bind weights to, found none");
-    Report report = bind(visit_params, convert);
+    Report report = bind(leaves, convert);
     std::erase_if(report.missing, [&](const std::string& name) {
-      const auto& leaves = lacking_[name];
-      return std::all_of(leaves.begin(), leaves.end(), may_lack);
+      const auto& ours = lacking_[name];
+      return std::all_of(ours.begin(), ours.end(), may_lack);
     });
     std::erase_if(report.unexpected, [&](const std::string& name) { return may_have(name); });
     if (!report.complete())
@@ -138,8 +100,6 @@ class Weights {
     Index head_dim;
     std::set<std::string> used;
   };
-
-  using Leaf = detail::Leaf;
 
   void bind_leaf(const std::string& name, const Leaf& leaf, Convert convert, Report& report) {
     for (Open& s : sources_) {

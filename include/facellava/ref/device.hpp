@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "facellava/core/ops.hpp"
+#include "facellava/ref/image_ops.hpp"
 
 namespace facellava::ref {
 
@@ -28,7 +29,7 @@ void for_each_query(auto sequences, auto ranges, Mask mask, auto f) {
   }
 }
 
-class Device {
+class Device : public ImageOps {
  public:
   using Space = Host;
 

@@ -3,6 +3,7 @@
 #include <span>
 #include <vector>
 
+#include "facellava/core/leaf.hpp"
 #include "facellava/models/config.hpp"
 #include "facellava/run/memory_plan.hpp"
 
@@ -40,7 +41,8 @@ enum class LandmarkModules { kMissing, kLoaded };
 struct LoadedParts {
   LandmarkModules landmarks = LandmarkModules::kLoaded;
   bool image_tower = true, video_tower = true;
-  std::vector<WeightBytes> weights = {};  // for the plans of sessions
+  std::vector<WeightBytes> weights = {};   // for the plans of sessions
+  std::span<const NamedLeaf> leaves = {};  // to name a weight that is not finite
 };
 
 class AnySession {

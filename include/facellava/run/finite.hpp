@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <string>
 
-#include "facellava/core/weight.hpp"
+#include "facellava/core/leaf.hpp"
 #include "facellava/io/naming.hpp"
 
 namespace facellava::run {
@@ -23,31 +23,21 @@ Index first_row_not_finite(auto x) {
   return -1;
 }
 
-template <class L>
-bool is_finite(const L& leaf) {
-  for (Index r = 0; r < leaf.size(0); ++r) {
-    if constexpr (L::kRank == 1) {
-      if (!std::isfinite(leaf(r))) return false;
-    } else {
-      for (Index c = 0; c < leaf.size(1); ++c)
-        if (!std::isfinite(leaf(r, c))) return false;
-    }
-  }
+inline bool is_finite(const Leaf& leaf) {
+  for (Index r = 0; r < leaf.rows(); ++r)
+    for (Index c = 0; c < leaf.columns(); ++c)
+      if (!std::isfinite(leaf(r, c))) return false;
   return true;
 }
 
 // "; the weight NAME is not finite (in a checkpoint: NAME)" for the first such weight of a model, or nothing.
-template <class M>
-std::string culprit(const auto& params) {
-  std::string found;
-  M::visit(
-      [&](const std::string& name, const auto& leaf) {
-        if (!found.empty() || !leaf.data || is_finite(leaf)) return;
-        found = "; the weight " + name + " is not finite";
-        if (const auto theirs = io::rename(io::kOfficial, name)) found += " (in a checkpoint: " + theirs->name + ")";
-      },
-      "", params);
-  return found;
+inline std::string culprit(std::span<const NamedLeaf> leaves) {
+  for (const NamedLeaf& l : leaves) {
+    if (!l.leaf.is_bound() || is_finite(l.leaf)) continue;
+    const auto theirs = io::rename(io::kOfficial, l.name);
+    return "; the weight " + l.name + " is not finite" + (theirs ? " (in a checkpoint: " + theirs->name + ")" : "");
+  }
+  return {};
 }
 
 }  // namespace facellava::run

@@ -72,7 +72,7 @@ io::Report inspect(const ModelFolder& folder) {
   typename M::template Params<Stored<Host>> params;
   io::Weights weights;
   add_sources(weights, folder);
-  io::Report report = weights.bind([&](auto&& f) { M::visit(f, "", params); });
+  io::Report report = weights.bind(leaves_of<M>(params));
   std::erase_if(report.unexpected, [&](const std::string& name) { return is_spare(folder, name); });
   return report;
 }
@@ -81,15 +81,14 @@ template <class M>
 using StoredParams = typename M::template Params<Stored<Host>>;
 
 // Strict: every weight is there in its shape, and nothing else, but for what the options allow.
-template <class M>
-io::Report bind_strict(StoredParams<M>& params, io::Weights& weights, const ModelFolder& folder, const LoadOptions& o,
-                       const io::Weights::Convert& convert) {
+inline io::Report bind_strict(std::span<const NamedLeaf> leaves, io::Weights& weights, const ModelFolder& folder,
+                              const LoadOptions& o) {
   add_sources(weights, folder);
   const auto may_lack = [&](std::string_view name) {
     if (is_landmark_leaf(name)) return o.landmarks == Missing::kAllow;
     return (is_image_tower_leaf(name) || is_video_tower_leaf(name)) && o.towers == Missing::kAllow;
   };
-  return weights.bind_strict([&](auto&& f) { M::visit(f, "", params); }, convert, may_lack,
+  return weights.bind_strict(leaves, o.convert, may_lack,
                              [&](std::string_view name) { return is_spare(folder, name); });
 }
 
@@ -101,7 +100,7 @@ std::vector<WeightBytes> planned_weights(const ModelFolder& folder, const LoadOp
     count.add(checkpoint->tensors(), rules, serves);
   });
   StoredParams<M> params;
-  M::visit([&](const std::string& name, const auto& leaf) { count.count(name, leaf); }, "", params);
+  for (const NamedLeaf& l : leaves_of<M>(params)) count.count(l);
   return count.result();
 }
 
@@ -129,11 +128,12 @@ class Model final : public AnyModel {
           return plan_memory<M, Device, Kv>(m.loaded_.weights, s, work, device...);
         }),
         weights_(o.services.memory) {
+    loaded_.leaves = leaves_;
     loaded_.weights = planned_weights<M>(folder, o);
     MemoryPlan plan;
     plan.weights = loaded_.weights;
     check_fits(plan, o.services.memory_limit, folder.path());
-    const io::Report report = bind_strict<M>(params_, weights_, folder, o, o.convert);
+    const io::Report report = bind_strict(leaves_, weights_, folder, o);
     o.services.tell(LogLevel::kInfo,
                     folder.path() + ": " + std::to_string(report.bound.size()) + " tensors\n" + plan.text());
     // A part that may be missing is there as a whole or not at all.
@@ -155,13 +155,11 @@ class Model final : public AnyModel {
  private:
   bool absent(bool (*is_leaf)(std::string_view), const char* part, const ModelFolder& folder) const {
     std::size_t all = 0, null = 0;
-    M::visit(
-        [&](const std::string& name, const auto& leaf) {
-          if (!is_leaf(name)) return;
-          ++all;
-          null += leaf.data == nullptr;
-        },
-        "", params_);
+    for (const NamedLeaf& l : leaves_) {
+      if (!is_leaf(l.name)) continue;
+      ++all;
+      null += !l.leaf.is_bound();
+    }
     if (null != 0 && null != all)
       throw Error(ErrorKind::kFormat, folder.path() + ": the " + part + " lacks " + std::to_string(null) + " of its " +
                                           std::to_string(all) + " tensors");
@@ -171,6 +169,7 @@ class Model final : public AnyModel {
   std::function<std::unique_ptr<AnySession>(const Model&, const SessionOptions&)> open_;
   std::function<MemoryPlan(const Model&, const SessionOptions&, const Workload&)> plan_;
   StoredParams<M> params_;
+  const std::vector<NamedLeaf> leaves_ = leaves_of<M>(params_);
   io::Weights weights_;
   LoadedParts loaded_;
 };

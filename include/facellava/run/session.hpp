@@ -393,7 +393,7 @@ class Session final : public AnySession {
     const Index row = first_row_not_finite(x);
     if (row < 0) return;
     const std::string what = std::string("a value that is not finite: ") + part + ", after " + std::to_string(k) +
-                             " layers, row " + std::to_string(row) + culprit<M>(params_);
+                             " layers, row " + std::to_string(row) + culprit(loaded_.leaves);
     options_.services.tell(LogLevel::kWarning, what);
     throw Error(ErrorKind::kNonFinite, what);
   }

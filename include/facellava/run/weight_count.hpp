@@ -3,6 +3,7 @@
 #include <functional>
 #include <set>
 
+#include "facellava/core/leaf.hpp"
 #include "facellava/io/conversion_rule.hpp"
 #include "facellava/io/naming.hpp"
 #include "facellava/run/memory_plan.hpp"
@@ -20,14 +21,14 @@ class WeightCount {
            std::function<bool(std::string_view)> serves) {
     sources_.push_back({&tensors, rules, std::move(serves)});
   }
-  // A leaf of that visited name. One that no source has counts nothing.
-  void count(const std::string& name, const auto& leaf) {
+  // A leaf. One that no source has counts nothing.
+  void count(const NamedLeaf& l) {
     for (const Open& s : sources_) {
-      if (!s.serves(name)) continue;
-      const auto source = io::rename(s.rules, name);
+      if (!s.serves(l.name)) continue;
+      const auto source = io::rename(s.rules, l.name);
       if (!source) continue;
       const auto it = s.tensors->find(source->name);
-      if (it != s.tensors->end()) add_leaf(part_of(name), leaf, *source, it->second);
+      if (it != s.tensors->end()) add_leaf(part_of(l.name), l.leaf, *source, it->second);
       return;
     }
   }
@@ -40,15 +41,14 @@ class WeightCount {
     std::function<bool(std::string_view)> serves;
   };
 
-  void add_leaf(Part part, const auto& leaf, const io::Source& source, const io::TensorEntry& tensor) {
-    constexpr bool matrix = requires { leaf.format; };
-    const auto kept = matrix ? io::converted_type(source.name, tensor, convert_) : io::DType::kF32;
+  void add_leaf(Part part, const Leaf& leaf, const io::Source& source, const io::TensorEntry& tensor) {
+    const auto kept = leaf.kind == Leaf::Kind::kStored ? io::converted_type(source.name, tensor, convert_) : io::DType::kF32;
     const auto format = io::format_of(kept);
     if (!format) return;
     const bool as_it_lies = kept == tensor.dtype && source.pairs != io::RopePairs::kNeighbours;
     // Leaves may share a tensor that is mapped; what is converted is owned by each.
     if (as_it_lies && !mapped_.insert({source.name, source.part}).second) return;
-    const auto bytes = io::checked_bytes(kept, std::vector<Index>(std::begin(leaf.kStatic), std::end(leaf.kStatic)));
+    const auto bytes = io::checked_bytes(kept, {leaf.sizes.begin(), leaf.sizes.end()});
     const WeightBytes w{part, *format, as_it_lies ? Held::kMapped : Held::kConverted, std::size_t(bytes.value_or(0))};
     const auto same = [&](const WeightBytes& o) {
       return o.part == w.part && o.format == w.format && o.held == w.held;
@@ -78,7 +78,7 @@ std::vector<WeightBytes> all_weights(Format format) {
   WeightCount count(std::nullopt);
   count.add(tensors, io::kOfficial, [](std::string_view) { return true; });
   typename M::template Params<Stored<Host>> params;
-  M::visit([&](const std::string& name, const auto& leaf) { count.count(name, leaf); }, "", params);
+  for (const NamedLeaf& l : leaves_of<M>(params)) count.count(l);
   return count.result();
 }
 

@@ -1,0 +1,71 @@
+// The ops of convolutional nets, as core/ops.hpp: checked front doors, devices with members of the same names.
+// Pictures are [images · height, width, channels], one below the other; Window says how many there are.
+#pragma once
+#include "facellava/core/ops.hpp"
+
+namespace facellava {
+
+// A window of taps that moves over each picture; what lies outside counts as zero, for max_pool as nothing.
+struct Window {
+  int images = 1;
+  int height = 1, width = 1;  // taps
+  int stride_y = 1, stride_x = 1;
+  int top = 0, left = 0;  // of the first window, above and left of the picture
+};
+
+namespace detail {
+
+template <class Y, class X>
+void check_window(const Y& y, const X& x, const Window& w, const char* what) {
+  if (w.images < 1 || w.height < 1 || w.width < 1 || w.stride_y < 1 || w.stride_x < 1 || w.top < 0 || w.left < 0)
+    throw Error(ErrorKind::kArgument, std::string(what) + ": expected sizes and strides of at least 1");
+  check_equal(0, x.size(0) % w.images, what);
+  check_equal(0, y.size(0) % w.images, what);
+}
+
+}  // namespace detail
+
+// y[p, o] = bias[o] + Σ x[taps of p, i] w[tap, i, o].   x [n h, w, in], y [n h', w', out], w [height · width · in,
+// out], bias [out].  =
+template <class D, class Y, class X, class W, class B>
+void conv(D& dev, Y y, X x, W w, B bias, const Window& window) {
+  here<D, Y, X, W, B>();
+  detail::check_window(y, x, window, "conv: rows of whole pictures");
+  check_equal(window.height * window.width * x.size(2), w.size(0), "conv: rows of w");
+  same<1, 2>(w, y, "conv: columns of w and channels of y");
+  same<0, 2>(bias, y, "conv: bias and channels of y");
+  dev.conv(out(y), in(x), in(w), in(bias), window);
+}
+
+// y[p, c] = bias[c] + Σ x[taps of p, c] w[tap, c].   x [n h, w, c], y [n h', w', c], w [height · width, c], bias [c]. =
+template <class D, class Y, class X, class W, class B>
+void depthwise_conv(D& dev, Y y, X x, W w, B bias, const Window& window) {
+  here<D, Y, X, W, B>();
+  detail::check_window(y, x, window, "depthwise_conv: rows of whole pictures");
+  check_equal(window.height * window.width, w.size(0), "depthwise_conv: rows of w");
+  same<1, 2>(w, y, "depthwise_conv: columns of w and channels of y");
+  same<2, 2>(x, y, "depthwise_conv: channels");
+  same<0, 2>(bias, y, "depthwise_conv: bias and channels of y");
+  dev.depthwise_conv(out(y), in(x), in(w), in(bias), window);
+}
+
+// y[p, c] = max x[taps of p, c].   x [n h, w, c], y [n h', w', c]. Every window has a tap inside.  =
+template <class D, class Y, class X>
+void max_pool(D& dev, Y y, X x, const Window& window) {
+  here<D, Y, X>();
+  detail::check_window(y, x, window, "max_pool: rows of whole pictures");
+  same<2, 2>(x, y, "max_pool: channels");
+  dev.max_pool(out(y), in(x), window);
+}
+
+// y = x for x > 0, slope · x else.   x, y [r, c], slope [c].  =   y may be x.
+template <class D, class Y, class X, class S>
+void prelu(D& dev, Y y, X x, S slope) {
+  here<D, Y, X, S>();
+  same<0, 0>(y, x, "prelu: rows");
+  same<1, 1>(y, x, "prelu: width");
+  same<0, 1>(slope, y, "prelu: slopes");
+  dev.prelu(out(y), in(x), in(slope));
+}
+
+}  // namespace facellava

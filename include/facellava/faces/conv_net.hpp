@@ -1,0 +1,327 @@
+// A convolutional net from a TensorFlow Lite file, run on the library's own ops (core/image_ops.hpp): face detection
+// and landmark nets are chains of convolutions, depthwise convolutions, pools and PReLUs. Weights become fp32.
+#pragma once
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "facellava/core/image_ops.hpp"
+#include "facellava/io/tflite.hpp"
+
+namespace facellava::faces {
+
+// Work with several pictures at once gives the bits of one at a time.
+class ConvNet {
+ public:
+  // Errors: as io::Tflite; kFormat (shapes that do not follow from each other, operators in ways that no face net has).
+  explicit ConvNet(const std::string& path) : path_(path) {
+    const io::Tflite file(path);
+    build(file.graph());
+  }
+
+  // [height, width, channels] of a picture.
+  const std::vector<Index>& input_shape() const { return shapes_.at(std::size_t(input_)); }
+  std::size_t outputs() const { return outputs_.size(); }
+  // Numbers of output i, of one picture.
+  Index output_size(std::size_t i) const { return count(outputs_.at(i)); }
+
+  // Memory of run(n), kept between runs of one thread.
+  using Workspace = std::vector<std::vector<float>>;
+
+  // pictures: [n, height, width, channels]. Output i: [n, output_size(i)].
+  template <class Device>
+  std::vector<std::vector<float>> run(Device& dev, std::span<const float> pictures, int n, Workspace& work) const {
+    if (n < 1) throw Error(ErrorKind::kArgument, path_ + ": expected at least one picture, found " + std::to_string(n));
+    check_equal(n * count(input_), pictures.size(), path_ + ": numbers of the pictures");
+    work.resize(slot_sizes_.size());
+    for (std::size_t s = 0; s < work.size(); ++s)
+      work[s].resize(std::max(work[s].size(), std::size_t(n * slot_sizes_[s])));
+    std::copy(pictures.begin(), pictures.end(), data(work, input_));
+    for (const Step& s : steps_) step(dev, s, n, work);
+    std::vector<std::vector<float>> results;
+    for (int t : outputs_) results.emplace_back(data(work, t), data(work, t) + n * count(t));
+    return results;
+  }
+
+ private:
+  static constexpr Index kMost = Index(1) << 26;  // numbers of a tensor
+
+  struct Step {
+    io::TfliteOp op;
+    std::vector<int> inputs;  // activations
+    int output;
+    Window window;  // images is set by run()
+    const std::vector<float>*weights = nullptr, *bias = nullptr;
+    bool relu = false;
+  };
+
+  [[noreturn]] void fail(const std::string& what) const { throw Error(ErrorKind::kFormat, path_ + ": " + what); }
+  Index count(int t) const {
+    Index n = 1;
+    for (Index d : shapes_[std::size_t(t)]) n *= d;
+    return n;
+  }
+  float* data(Workspace& work, int t) const { return work[std::size_t(slots_[std::size_t(t)])].data(); }
+
+  // ---- running
+
+  using Picture = View<float, Host, kDyn, kDyn, kDyn>;
+  using Rows = View<float, Host, kDyn, kDyn>;
+  using Vector = View<float, Host, kDyn>;
+  Picture picture(Workspace& work, int t, int n) const {
+    const auto& s = shapes_[std::size_t(t)];
+    return Picture(data(work, t), n * s[0], s[1], s[2]);
+  }
+  Rows pixels(Workspace& work, int t, int n) const {
+    const Index channels = shapes_[std::size_t(t)].back();
+    return Rows(data(work, t), n * count(t) / channels, channels);
+  }
+  static Vector vector(const std::vector<float>& v) { return Vector(const_cast<float*>(v.data()), Index(v.size())); }
+
+  template <class Device>
+  void step(Device& dev, const Step& s, int n, Workspace& work) const {
+    using Op = io::TfliteOp;
+    Window window = s.window;
+    window.images = n;
+    const int x = s.inputs[0], y = s.output;
+    switch (s.op) {
+      case Op::kConv:
+      case Op::kDepthwiseConv: {
+        const Index channels = Index(s.bias->size());
+        const Rows w(const_cast<float*>(s.weights->data()), Index(s.weights->size()) / channels, channels);
+        if (s.op == Op::kConv)
+          conv(dev, picture(work, y, n), picture(work, x, n), w, vector(*s.bias), window);
+        else
+          depthwise_conv(dev, picture(work, y, n), picture(work, x, n), w, vector(*s.bias), window);
+        break;
+      }
+      case Op::kMaxPool: max_pool(dev, picture(work, y, n), picture(work, x, n), window); break;
+      case Op::kPrelu: prelu(dev, pixels(work, y, n), pixels(work, x, n), vector(*s.weights)); break;
+      case Op::kAdd:
+        copy(dev, pixels(work, y, n), pixels(work, x, n));
+        axpy(dev, pixels(work, y, n), pixels(work, s.inputs[1], n), 1.f);
+        break;
+      case Op::kPad: pad(pixels(work, y, n), pixels(work, x, n)); break;
+      case Op::kConcatenation: join(work, s, n); break;
+      case Op::kLogistic:
+        std::transform(data(work, x), data(work, x) + n * count(x), data(work, y),
+                       [](float v) { return 1 / (1 + std::exp(-v)); });
+        break;
+      case Op::kRelu: break;  // below
+      case Op::kReshape:
+      case Op::kDequantize: break;
+    }
+    if (s.op == Op::kRelu || s.op == Op::kReshape) copy(dev, flat(work, y, n), flat(work, x, n));
+    if (s.relu) prelu(dev, pixels(work, y, n), pixels(work, y, n), vector(zeros_.at(shapes_[std::size_t(y)].back())));
+  }
+  Rows flat(Workspace& work, int t, int n) const { return Rows(data(work, t), n, count(t)); }
+  static void pad(Rows y, Rows x) {
+    for (Index r = 0; r < y.rows(); ++r) {
+      std::copy_n(x.row(r), x.size(1), y.row(r));
+      std::fill(y.row(r) + x.size(1), y.row(r) + y.size(1), 0.f);
+    }
+  }
+  // Along the first dimension of each picture.
+  void join(Workspace& work, const Step& s, int n) const {
+    float* to = data(work, s.output);
+    for (int i = 0; i < n; ++i)
+      for (int t : s.inputs) to = std::copy_n(data(work, t) + i * count(t), count(t), to);
+  }
+
+  // ---- building
+
+  void build(const io::TfliteGraph& g) {
+    if (g.inputs.size() != 1 || g.outputs.empty()) fail("expected one input and at least one output");
+    input_ = g.inputs[0];
+    outputs_ = g.outputs;
+    for (const io::TfliteTensor& t : g.tensors) shapes_.push_back(shape_of(t));
+    std::vector<bool> known(g.tensors.size());  // written, or the input
+    known[std::size_t(input_)] = true;
+    if (shapes_[std::size_t(input_)].size() != 3) fail("expected one picture as input");
+    for (const io::TfliteNode& n : g.nodes) add(g, n, known);
+    for (int t : outputs_)
+      if (!known[std::size_t(t)]) fail("an output is never computed");
+    place();
+  }
+  // Without the leading dimension of a batch of 1.
+  std::vector<Index> shape_of(const io::TfliteTensor& t) const {
+    std::vector<Index> shape = t.shape;
+    if (shape.size() > 1 && shape[0] == 1) shape.erase(shape.begin());
+    if (shape.empty()) shape = {1};
+    Index n = 1;
+    for (Index d : shape) {
+      if (d < 1 || d > kMost / n) return {0};
+      n *= d;
+    }
+    return shape;
+  }
+  // The numbers of a constant, through a DEQUANTIZE if there is one.
+  std::vector<float> constant(const io::TfliteGraph& g, int t) const {
+    if (t < 0) fail("an operator lacks an input");
+    const auto halved = dequantised_.find(t);
+    const io::TfliteTensor& tensor = g.tensors[std::size_t(halved == dequantised_.end() ? t : halved->second)];
+    if (tensor.bytes.empty() || (tensor.dtype != io::DType::kF32 && tensor.dtype != io::DType::kF16))
+      fail("the tensor " + tensor.name + " is no constant of f32 or f16");
+    return io::to_floats({*tensor.dtype, tensor.shape, tensor.bytes});
+  }
+  const std::vector<float>* keep(std::vector<float> values) {
+    return constants_.emplace_back(std::make_unique<std::vector<float>>(std::move(values))).get();
+  }
+
+  void add(const io::TfliteGraph& g, const io::TfliteNode& n, std::vector<bool>& known) {
+    using Op = io::TfliteOp;
+    if (n.inputs.empty() || n.outputs.size() != 1) fail("an operator without input or with several outputs");
+    if (n.op == Op::kDequantize) {
+      dequantised_[n.outputs[0]] = n.inputs[0];
+      return;
+    }
+    const std::size_t activations = n.op == Op::kConcatenation ? n.inputs.size() : n.op == Op::kAdd ? 2 : 1;
+    if (n.inputs.size() < activations) fail("an operator lacks an input");
+    Step s{n.op, {n.inputs.begin(), n.inputs.begin() + std::ptrdiff_t(activations)}, n.outputs[0], {}};
+    s.relu = n.relu || n.op == Op::kRelu;
+    for (int t : s.inputs)
+      if (t < 0 || !known[std::size_t(t)]) fail("an operator reads what is not computed before it");
+    if (known[std::size_t(s.output)]) fail("a tensor is computed twice");
+    if (n.op == Op::kConv || n.op == Op::kDepthwiseConv || n.op == Op::kMaxPool) add_window(g, n, s);
+    if (n.op == Op::kConcatenation) {
+      const int rank = int(g.tensors[std::size_t(s.output)].shape.size());
+      if ((n.axis < 0 ? n.axis + rank : n.axis) != 1) fail("expected tensors joined along their first dimension");
+    }
+    if (n.op == Op::kPrelu) s.weights = keep(constant(g, n.inputs.size() > 1 ? n.inputs[1] : -1));
+    check_shapes(s);
+    if (s.relu) {
+      const Index channels = shapes_[std::size_t(s.output)].back();
+      zeros_[channels].resize(std::size_t(channels));
+    }
+    known[std::size_t(s.output)] = true;
+    steps_.push_back(std::move(s));
+  }
+
+  // Taps, strides and what lies outside; weights as [taps · in, out] or [taps, channels].
+  void add_window(const io::TfliteGraph& g, const io::TfliteNode& n, Step& s) {
+    const auto &x = shapes_[std::size_t(s.inputs[0])], &y = shapes_[std::size_t(s.output)];
+    if (x.size() != 3 || y.size() != 3) fail("expected pictures around a convolution or a pool");
+    Window& w = s.window;
+    w.stride_y = n.stride_y;
+    w.stride_x = n.stride_x;
+    if (n.op == io::TfliteOp::kMaxPool) {
+      w.height = n.filter_y;
+      w.width = n.filter_x;
+    } else {
+      if (n.inputs.size() < 3) fail("a convolution lacks its weights or its bias");
+      take_weights(g, n, s, x[2], y[2]);
+    }
+    if (w.height < 1 || w.width < 1 || w.stride_y < 1 || w.stride_x < 1) fail("a window without taps or stride");
+    w.top = padding(n.same_padding, x[0], y[0], w.height, w.stride_y);
+    w.left = padding(n.same_padding, x[1], y[1], w.width, w.stride_x);
+  }
+  void take_weights(const io::TfliteGraph& g, const io::TfliteNode& n, Step& s, Index in, Index out) {
+    const bool depthwise = n.op == io::TfliteOp::kDepthwiseConv;
+    const auto& shape =
+        g.tensors[std::size_t(std::max(0, n.inputs[1]))].shape;  // [out, h, w, in] or [1, h, w, channels]
+    std::vector<float> weights = constant(g, n.inputs[1]), bias = constant(g, n.inputs[2]);
+    if (shape.size() != 4 || shape[0] != (depthwise ? 1 : out) || shape[3] != (depthwise ? out : in) ||
+        (depthwise && in != out) || std::cmp_not_equal(bias.size(), out) ||
+        std::cmp_not_equal(weights.size(), shape[0] * shape[1] * shape[2] * shape[3]))
+      fail("weights of " + io::shape_text(shape) + " for " + std::to_string(in) + " channels to " +
+           std::to_string(out));
+    s.window.height = int(shape[1]);
+    s.window.width = int(shape[2]);
+    if (!depthwise) {
+      const Index taps = Index(weights.size()) / out;
+      std::vector<float> turned(weights.size());
+      for (Index o = 0; o < out; ++o)
+        for (Index k = 0; k < taps; ++k) turned[std::size_t(k * out + o)] = weights[std::size_t(o * taps + k)];
+      weights = std::move(turned);
+    }
+    s.weights = keep(std::move(weights));
+    s.bias = keep(std::move(bias));
+  }
+  // Above or left of a picture; checks the size that the file gives for what comes out.
+  int padding(bool same, Index in, Index out, int taps, int stride) const {
+    const Index expected = same ? (in + stride - 1) / stride : in < taps ? 0 : (in - taps) / stride + 1;
+    if (out != expected)
+      fail("a window gives " + std::to_string(expected) + " rows or columns, not " + std::to_string(out));
+    return same ? int(std::max<Index>(0, (out - 1) * stride + taps - in) / 2) : 0;
+  }
+
+  void check_shapes(const Step& s) const {
+    using Op = io::TfliteOp;
+    const auto &x = shapes_[std::size_t(s.inputs[0])], &y = shapes_[std::size_t(s.output)];
+    bool fits = count(s.inputs[0]) > 0 && count(s.output) > 0;
+    switch (s.op) {
+      case Op::kMaxPool: fits = fits && x[2] == y[2]; break;
+      case Op::kPrelu: fits = fits && x == y && std::cmp_equal(s.weights->size(), y.back()); break;
+      case Op::kAdd: fits = fits && x == y && shapes_[std::size_t(s.inputs[1])] == y; break;
+      case Op::kRelu:
+      case Op::kLogistic: fits = fits && x == y; break;
+      case Op::kReshape: fits = fits && count(s.inputs[0]) == count(s.output); break;
+      case Op::kPad:  // channels only
+        fits = fits && x.size() == 3 && y.size() == 3 && x[0] == y[0] && x[1] == y[1] && x[2] <= y[2];
+        break;
+      case Op::kConcatenation: {
+        Index all = 0;
+        for (int t : s.inputs) {
+          const auto& part = shapes_[std::size_t(t)];
+          fits = fits && part.size() == y.size() && std::equal(part.begin() + 1, part.end(), y.begin() + 1);
+          all += part[0];
+        }
+        fits = fits && all == y[0];
+        break;
+      }
+      default: break;
+    }
+    if (!fits) fail("an operator makes " + io::shape_text(y) + " of " + io::shape_text(x));
+  }
+
+  // Gives every tensor a place in memory that no other one needs at that time.
+  void place() {
+    std::vector<std::size_t> last(shapes_.size(), 0);
+    for (std::size_t i = 0; i < steps_.size(); ++i)
+      for (int t : steps_[i].inputs) last[std::size_t(t)] = i;
+    for (int t : outputs_) last[std::size_t(t)] = steps_.size();
+    slots_.assign(shapes_.size(), -1);
+    std::vector<int> free;
+    const auto take = [&](int t) {
+      const auto better = [&](int a, int b) { return slot_sizes_[std::size_t(a)] < slot_sizes_[std::size_t(b)]; };
+      auto best = std::max_element(free.begin(), free.end(), better);
+      for (auto it = free.begin(); it != free.end(); ++it)  // the smallest that is large enough
+        if (slot_sizes_[std::size_t(*it)] >= count(t) &&
+            (slot_sizes_[std::size_t(*best)] < count(t) || better(*it, *best)))
+          best = it;
+      if (best == free.end()) {
+        slot_sizes_.push_back(0);
+        free.push_back(int(slot_sizes_.size()) - 1);
+        best = free.end() - 1;
+      }
+      const int slot = *best;
+      free.erase(best);
+      slots_[std::size_t(t)] = slot;
+      slot_sizes_[std::size_t(slot)] = std::max(slot_sizes_[std::size_t(slot)], count(t));
+    };
+    take(input_);
+    for (std::size_t i = 0; i < steps_.size(); ++i) {
+      take(steps_[i].output);
+      for (int t : steps_[i].inputs)
+        if (last[std::size_t(t)] == i && std::find(free.begin(), free.end(), slots_[std::size_t(t)]) == free.end())
+          free.push_back(slots_[std::size_t(t)]);
+    }
+  }
+
+  std::string path_;
+  std::vector<std::vector<Index>> shapes_;  // of all tensors, without the batch; {0}: none that could be run
+  std::vector<Step> steps_;
+  std::vector<std::unique_ptr<std::vector<float>>> constants_;
+  std::map<Index, std::vector<float>> zeros_;  // slopes of ReLU, by channels
+  std::map<int, int> dequantised_;             // a tensor to the constant in f16 that it is of
+  std::vector<int> slots_;
+  std::vector<Index> slot_sizes_;
+  int input_ = 0;
+  std::vector<int> outputs_;
+};
+
+}  // namespace facellava::faces

@@ -1,0 +1,178 @@
+// Faces in a picture, by BlazeFace (short range): the net that the released crop tool uses, with MediaPipe's arithmetic
+// around it: the picture letterboxed to the net's square, anchors, scores, weighted non-maximum suppression.
+// Source: "BlazeFace" (arXiv 1907.05047); MediaPipe's face_detection_short_range and its calculators.
+#pragma once
+#include <array>
+
+#include "facellava/faces/conv_net.hpp"
+#include "facellava/faces/landmarks.hpp"
+#include "facellava/media/image.hpp"
+
+namespace facellava::faces {
+
+struct Box {
+  float x = 0, y = 0, width = 0, height = 0;  // pixels of the picture; x, y: the upper left corner
+};
+inline constexpr int kKeypoints = 6;  // right eye, left eye, nose tip, mouth, right and left tragion (of the person)
+struct Detection {
+  float score = 0;
+  Box box;
+  std::array<Point, kKeypoints> keypoints{};
+};
+
+struct DetectorOptions {
+  float min_score = 0.5f;
+  float max_overlap = 0.3f;  // intersection over union beyond which two detections are one face
+};
+
+namespace detail {
+
+// The colour between pixels, bilinear; black outside.
+inline std::array<float, 3> bilinear(const media::PixelView& v, float x, float y) {
+  std::array<float, 3> colour{};
+  if (!(x > -1 && y > -1 && x < float(v.width) && y < float(v.height))) return colour;
+  const int u = int(std::floor(x)), w = int(std::floor(y)), bytes = media::channels(v.format);
+  const float a = x - float(u), b = y - float(w);
+  for (int i = 0; i < 2; ++i)
+    for (int j = 0; j < 2; ++j) {
+      const int column = u + j, row = w + i;
+      if (column < 0 || row < 0 || column >= v.width || row >= v.height) continue;
+      const float share = (i ? b : 1 - b) * (j ? a : 1 - a);
+      const std::uint8_t* p = v.row(row) + std::ptrdiff_t(column) * bytes;
+      for (int c = 0; c < 3; ++c) colour[std::size_t(c)] += share * float(p[media::channel_of(v.format, c)]);
+    }
+  return colour;
+}
+
+// The picture in the middle of a square, sampled at size × size points, to [−1, 1]; black (−1) outside.
+// As MediaPipe does: point i of the net lies at i · side / size of the square, colours are rounded to 8 bits.
+inline void letterbox(float* to, const media::PixelView& v, int size) {
+  const int side = std::max(v.width, v.height);
+  const float step = float(side) / float(size), left = float(side - v.width) / 2, top = float(side - v.height) / 2;
+  for (int i = 0; i < size; ++i)
+    for (int j = 0; j < size; ++j, to += 3) {
+      const auto colour = bilinear(v, float(j) * step - left, float(i) * step - top);
+      for (std::size_t c = 0; c < 3; ++c) to[c] = std::nearbyint(colour[c]) / 127.5f - 1;
+    }
+}
+
+// Intersection over union.
+inline float overlap(const Box& a, const Box& b) {
+  const float w = std::min(a.x + a.width, b.x + b.width) - std::max(a.x, b.x);
+  const float h = std::min(a.y + a.height, b.y + b.height) - std::max(a.y, b.y);
+  if (w <= 0 || h <= 0) return 0;
+  return w * h / (a.width * a.height + b.width * b.height - w * h);
+}
+
+// The mean of detections, weighted by their scores, with the score of the first.
+inline Detection merged(std::span<const Detection> group) {
+  Detection m;
+  m.score = group[0].score;
+  float total = 0;
+  for (const Detection& d : group) {
+    total += d.score;
+    m.box.x += d.score * d.box.x;
+    m.box.y += d.score * d.box.y;
+    m.box.width += d.score * d.box.width;
+    m.box.height += d.score * d.box.height;
+    for (std::size_t k = 0; k < kKeypoints; ++k) {
+      m.keypoints[k].x += d.score * d.keypoints[k].x;
+      m.keypoints[k].y += d.score * d.keypoints[k].y;
+    }
+  }
+  for (float* v : {&m.box.x, &m.box.y, &m.box.width, &m.box.height}) *v /= total;
+  for (Point& p : m.keypoints) p = {p.x / total, p.y / total};
+  return m;
+}
+
+// Weighted non-maximum suppression: what overlaps the best one by more than max_overlap is merged with it, and so on.
+inline std::vector<Detection> suppress(std::vector<Detection> all, float max_overlap) {
+  std::stable_sort(all.begin(), all.end(), [](const Detection& a, const Detection& b) { return a.score > b.score; });
+  std::vector<Detection> faces;
+  while (!all.empty()) {
+    const Box best = all[0].box;
+    const auto rest = std::stable_partition(all.begin(), all.end(),
+                                            [&](const Detection& d) { return overlap(d.box, best) > max_overlap; });
+    const auto group = std::max(rest, all.begin() + 1);  // a box of no size does not overlap itself
+    faces.push_back(merged({all.begin(), group}));
+    all.erase(all.begin(), group);
+  }
+  return faces;
+}
+
+}  // namespace detail
+
+class Detector {
+ public:
+  // The .tflite file of BlazeFace, short range. Errors: as ConvNet; kFormat (another net).
+  explicit Detector(const std::string& path) : net_(path) {
+    const auto& shape = net_.input_shape();
+    const bool fits = shape == std::vector<Index>{kSide, kSide, 3} && net_.outputs() == 2 &&
+                      net_.output_size(0) == kAnchors * kNumbers && net_.output_size(1) == kAnchors;
+    if (!fits) throw Error(ErrorKind::kFormat, path + ": is not the short-range face detector");
+  }
+
+  // The faces of each picture, best score first; none is no error. Errors: as media::check_pixels.
+  template <class Device>
+  std::vector<std::vector<Detection>> detect(Device& dev, std::span<const media::PixelView> pictures,
+                                             const DetectorOptions& o = {}) {
+    if (pictures.empty()) return {};
+    constexpr Index kPicture = Index(kSide) * kSide * 3;
+    input_.resize(pictures.size() * std::size_t(kPicture));
+    for (std::size_t i = 0; i < pictures.size(); ++i) {
+      media::check_pixels(pictures[i], "Detector");
+      detail::letterbox(input_.data() + Index(i) * kPicture, pictures[i], kSide);
+    }
+    const auto results = net_.run(dev, input_, int(pictures.size()), work_);
+    std::vector<std::vector<Detection>> faces;
+    for (std::size_t i = 0; i < pictures.size(); ++i)
+      faces.push_back(detail::suppress(decode(results[0].data() + i * kAnchors * kNumbers,
+                                              results[1].data() + i * kAnchors, pictures[i], o.min_score),
+                                       o.max_overlap));
+    return faces;
+  }
+  template <class Device>
+  std::vector<Detection> detect(Device& dev, const media::PixelView& picture, const DetectorOptions& o = {}) {
+    return detect(dev, std::span(&picture, 1), o)[0];
+  }
+
+ private:
+  static constexpr int kSide = 128, kAnchors = 896, kNumbers = 4 + 2 * kKeypoints;
+
+  // The centres of the anchors, from 0 to 1: two at each place of a 16 × 16 grid, then six of an 8 × 8 grid.
+  static Point anchor(int i) {
+    const int fine = 2 * 16 * 16, n = i < fine ? 16 : 8, cell = i < fine ? i / 2 : (i - fine) / 6;
+    return {(float(cell % n) + 0.5f) / float(n), (float(cell / n) + 0.5f) / float(n)};
+  }
+  static std::vector<Detection> decode(const float* boxes, const float* scores, const media::PixelView& v,
+                                       float min_score) {
+    const float side = float(std::max(v.width, v.height));
+    const float left = (side - float(v.width)) / 2, top = (side - float(v.height)) / 2;
+    std::vector<Detection> found;
+    for (int i = 0; i < kAnchors; ++i, boxes += kNumbers) {
+      const float score = 1 / (1 + std::exp(-std::clamp(scores[i], -100.f, 100.f)));
+      if (!(score >= min_score)) continue;
+      const Point at = anchor(i);
+      const auto point = [&](const float* p) {
+        return Point{(p[0] / kSide + at.x) * side - left, (p[1] / kSide + at.y) * side - top};
+      };
+      Detection d;
+      d.score = score;
+      const Point centre = point(boxes);
+      d.box.width = boxes[2] / kSide * side;
+      d.box.height = boxes[3] / kSide * side;
+      d.box.x = centre.x - d.box.width / 2;
+      d.box.y = centre.y - d.box.height / 2;
+      if (!(d.box.width >= 0) || !(d.box.height >= 0)) continue;
+      for (int k = 0; k < kKeypoints; ++k) d.keypoints[std::size_t(k)] = point(boxes + 4 + 2 * k);
+      found.push_back(d);
+    }
+    return found;
+  }
+
+  ConvNet net_;
+  ConvNet::Workspace work_;
+  std::vector<float> input_;
+};
+
+}  // namespace facellava::faces

@@ -1,0 +1,118 @@
+// 68 landmarks of detected faces, by MediaPipe's face mesh: each face is turned upright, enlarged and sampled at the
+// net's size; the mesh's points go back to pixels of the picture, and the 68 are means of them. Source: "Attention
+// Mesh" (arXiv 2006.10962); MediaPipe's face_landmark graphs; the table of the 68 from Mediapipe_2_Dlib_Landmarks
+// (Peizhi Yan, MIT).
+#pragma once
+#include <numbers>
+
+#include "facellava/faces/detector.hpp"
+
+namespace facellava::faces {
+
+inline constexpr int kMeshPoints = 468;  // a net with irises has ten more
+
+// Point i of the 68 is the mean of these two (or one, twice) of the mesh.
+inline constexpr std::array<std::array<int, 2>, kPoints> kMeshToPoints{{
+    {127, 127}, {234, 234}, {93, 93},   {132, 58},  {58, 172},  {136, 136}, {150, 150}, {176, 176}, {152, 152},
+    {400, 400}, {379, 379}, {365, 365}, {397, 288}, {361, 361}, {323, 323}, {454, 454}, {356, 356}, {70, 70},
+    {63, 63},   {105, 105}, {66, 66},   {107, 107}, {336, 336}, {296, 296}, {334, 334}, {293, 293}, {300, 300},
+    {168, 6},   {197, 195}, {5, 5},     {4, 4},     {75, 75},   {97, 97},   {2, 2},     {326, 326}, {305, 305},
+    {33, 33},   {160, 160}, {158, 158}, {133, 133}, {153, 153}, {144, 144}, {362, 362}, {385, 385}, {387, 387},
+    {263, 263}, {373, 373}, {380, 380}, {61, 61},   {39, 39},   {37, 37},   {0, 0},     {267, 267}, {269, 269},
+    {291, 291}, {321, 321}, {314, 314}, {17, 17},   {84, 84},   {91, 91},   {78, 78},   {82, 82},   {13, 13},
+    {312, 312}, {308, 308}, {317, 317}, {14, 14},   {87, 87},
+}};
+
+inline Landmarks landmarks_of_mesh(std::span<const Point> mesh) {
+  check_at_most(Index(mesh.size()), kMeshPoints, "points of a face mesh");
+  Landmarks l;
+  for (std::size_t i = 0; i < kPoints; ++i) {
+    const Point a = mesh[std::size_t(kMeshToPoints[i][0])], b = mesh[std::size_t(kMeshToPoints[i][1])];
+    l[i] = {(a.x + b.x) / 2, (a.y + b.y) / 2};
+  }
+  return l;
+}
+
+// A square that is turned: what a landmark net looks at.
+struct TurnedSquare {
+  Point centre;
+  float side = 0, angle = 0;  // pixels; radians, clockwise in the picture
+
+  // Of a point from 0 to 1 of the square.
+  Point operator()(float x, float y) const {
+    const float c = std::cos(angle) * side, s = std::sin(angle) * side;
+    return {centre.x + (x - 0.5f) * c - (y - 0.5f) * s, centre.y + (x - 0.5f) * s + (y - 0.5f) * c};
+  }
+};
+
+// Half as large again as the box, its eyes level.
+inline TurnedSquare square_around(const Detection& d) {
+  const Point a = d.keypoints[0], b = d.keypoints[1];
+  return {{d.box.x + d.box.width / 2, d.box.y + d.box.height / 2},
+          1.5f * std::max(d.box.width, d.box.height),
+          std::atan2(b.y - a.y, b.x - a.x)};
+}
+
+struct FaceMesh {
+  std::vector<Point> points;  // 468 or 478, in pixels of the picture
+  float presence = 0;         // from 0 to 1: whether this is a face at all
+};
+
+class Landmarker {
+ public:
+  // The .tflite file of a face mesh (468 points, or 478 with irises). Errors: as ConvNet; kFormat (another net).
+  explicit Landmarker(const std::string& path) : net_(path) {
+    const auto& shape = net_.input_shape();
+    const Index numbers = net_.output_size(0);
+    if (shape.size() != 3 || shape[0] != shape[1] || shape[2] != 3 || net_.outputs() < 2 || net_.output_size(1) != 1 ||
+        numbers % 3 != 0 || numbers < 3 * kMeshPoints)
+      throw Error(ErrorKind::kFormat, path + ": is no face mesh");
+    side_ = int(shape[0]);
+  }
+
+  // The meshes of the faces of one picture, as one batch.
+  template <class Device>
+  std::vector<FaceMesh> mesh(Device& dev, const media::PixelView& picture, std::span<const Detection> faces) {
+    media::check_pixels(picture, "Landmarker");
+    if (faces.empty()) return {};
+    const std::size_t numbers = std::size_t(side_) * std::size_t(side_) * 3;
+    input_.resize(faces.size() * numbers);
+    for (std::size_t i = 0; i < faces.size(); ++i)
+      sample(input_.data() + i * numbers, picture, square_around(faces[i]));
+    const auto results = net_.run(dev, input_, int(faces.size()), work_);
+    const std::size_t points = std::size_t(net_.output_size(0)) / 3;
+    std::vector<FaceMesh> meshes(faces.size());
+    for (std::size_t i = 0; i < faces.size(); ++i) {
+      const TurnedSquare square = square_around(faces[i]);
+      const float* p = results[0].data() + i * points * 3;
+      for (std::size_t k = 0; k < points; ++k, p += 3)
+        meshes[i].points.push_back(square(p[0] / float(side_), p[1] / float(side_)));
+      meshes[i].presence = 1 / (1 + std::exp(-results[1][i]));
+    }
+    return meshes;
+  }
+  template <class Device>
+  std::vector<Landmarks> landmarks(Device& dev, const media::PixelView& picture, std::span<const Detection> faces) {
+    std::vector<Landmarks> all;
+    for (const FaceMesh& m : mesh(dev, picture, faces)) all.push_back(landmarks_of_mesh(m.points));
+    return all;
+  }
+
+ private:
+  // Point (j, i) of the net lies at (j, i) / side of the square; bilinear, from 0 to 1; black outside.
+  void sample(float* to, const media::PixelView& v, const TurnedSquare& square) const {
+    for (int i = 0; i < side_; ++i)
+      for (int j = 0; j < side_; ++j, to += 3) {
+        const Point at = square(float(j) / float(side_), float(i) / float(side_));
+        const auto colour = detail::bilinear(v, at.x, at.y);
+        for (std::size_t c = 0; c < 3; ++c) to[c] = std::nearbyint(colour[c]) / 255;
+      }
+  }
+
+  ConvNet net_;
+  ConvNet::Workspace work_;
+  std::vector<float> input_;
+  int side_ = 0;
+};
+
+}  // namespace facellava::faces

@@ -1,0 +1,57 @@
+// The reference device's ops of convolutional nets; what each does stands in core/image_ops.hpp.
+#pragma once
+#include "facellava/core/image_ops.hpp"
+
+namespace facellava::ref {
+
+// Calls f(tap, row of x, column of x) for the taps of output (r, c) that lie inside its picture.
+void for_each_tap(const auto& y, const auto& x, const Window& w, Index r, Index c, auto f) {
+  const Index high = y.size(0) / w.images, deep = x.size(0) / w.images, image = r / high;
+  for (Index a = 0; a < w.height; ++a)
+    for (Index b = 0; b < w.width; ++b) {
+      const Index i = r % high * w.stride_y - w.top + a, j = c * w.stride_x - w.left + b;
+      if (i >= 0 && i < deep && j >= 0 && j < x.size(1)) f(a * w.width + b, image * deep + i, j);
+    }
+}
+
+class ImageOps {
+ public:
+  void conv(auto y, auto x, auto w, auto bias, const Window& window) {
+    each(y, [&](Index r, Index c, Index o) {
+      auto total = bias(o) * 1;
+      for_each_tap(y, x, window, r, c, [&](Index tap, Index i, Index j) {
+        for (Index k = 0; k < x.size(2); ++k) total += x(i, j, k) * w(tap * x.size(2) + k, o);
+      });
+      y(r, c, o) = total;
+    });
+  }
+  void depthwise_conv(auto y, auto x, auto w, auto bias, const Window& window) {
+    each(y, [&](Index r, Index c, Index o) {
+      auto total = bias(o) * 1;
+      for_each_tap(y, x, window, r, c, [&](Index tap, Index i, Index j) { total += x(i, j, o) * w(tap, o); });
+      y(r, c, o) = total;
+    });
+  }
+  void max_pool(auto y, auto x, const Window& window) {
+    each(y, [&](Index r, Index c, Index o) {
+      bool first = true;
+      for_each_tap(y, x, window, r, c, [&](Index, Index i, Index j) {
+        if (first || x(i, j, o) > y(r, c, o)) y(r, c, o) = x(i, j, o);
+        first = false;
+      });
+    });
+  }
+  void prelu(auto y, auto x, auto slope) {
+    for (Index r = 0; r < y.rows(); ++r)
+      for (Index c = 0; c < y.size(1); ++c) y(r, c) = x(r, c) > 0 ? x(r, c) : slope(c) * x(r, c);
+  }
+
+ private:
+  static void each(auto y, auto f) {
+    for (Index r = 0; r < y.size(0); ++r)
+      for (Index c = 0; c < y.size(1); ++c)
+        for (Index o = 0; o < y.size(2); ++o) f(r, c, o);
+  }
+};
+
+}  // namespace facellava::ref

@@ -1,0 +1,117 @@
+// The ops of convolutional nets on the CPU device, at every instruction set, against the reference device in double:
+// odd sizes, strides, borders on every side, several pictures.
+#include <doctest/doctest.h>
+
+#include "facellava/cpu/device.hpp"
+#include "facellava/ref/device.hpp"
+#include "support/random.hpp"
+
+using namespace facellava;
+using test::Random;
+using test::relative_to_max;
+
+namespace {
+
+struct Case {
+  int images, height, width, in, out;
+  Window window;
+};
+// taps, stride and what lies above and left; the output is as large as "same" or "valid" padding makes it
+const Case kCases[] = {
+    {1, 7, 5, 3, 24, {1, 5, 5, 2, 2, 1, 1}}, {2, 6, 9, 8, 16, {2, 1, 1, 1, 1, 0, 0}},
+    {1, 8, 8, 17, 5, {1, 3, 3, 1, 1, 1, 1}}, {3, 5, 4, 33, 70, {3, 2, 2, 2, 2, 0, 0}},
+    {1, 1, 1, 4, 1, {1, 3, 3, 1, 1, 1, 1}},  {2, 9, 7, 1, 40, {2, 3, 2, 2, 1, 1, 0}},
+};
+
+Index outputs(int size, int taps, int stride, int before) {
+  return before > 0 ? (size + stride - 1) / stride : (size - taps) / stride + 1;
+}
+
+using Picture = View<float, Host, kDyn, kDyn, kDyn>;
+using Exact = View<double, Host, kDyn, kDyn, kDyn>;
+
+template <class F>
+void each_case(F f) {
+  ref::Device ref;
+  for (cpu::Isa isa : cpu::kIsas) {
+    if (isa > cpu::best_isa()) continue;
+    CAPTURE(cpu::isa_name(isa));
+    cpu::Device dev({.threads = 2, .isa = isa});
+    for (const Case& c : kCases) {
+      CAPTURE(c.height);
+      CAPTURE(c.in);
+      const Index high = outputs(c.height, c.window.height, c.window.stride_y, c.window.top);
+      const Index wide = outputs(c.width, c.window.width, c.window.stride_x, c.window.left);
+      f(dev, ref, c, high, wide);
+    }
+  }
+}
+
+// Of y against yd, both [n, high, wide, channels].
+double error(const Random<float>& y, const Random<double>& yd) {
+  return relative_to_max(y.values, yd.values, Index(y.values.size()) - 1);
+}
+
+}  // namespace
+
+TEST_CASE("conv") {
+  each_case([](cpu::Device& dev, ref::Device& ref, const Case& c, Index high, Index wide) {
+    const Index taps = c.window.height * c.window.width;
+    Random<float> x(c.images * c.height * c.width, c.in, 1), w(taps * c.in, c.out, 2), bias(1, c.out, 3);
+    Random<float> y(c.images * high * wide, c.out, 4);
+    auto xd = x.as<double>(), wd = w.as<double>(), biasd = bias.as<double>(), yd = y.as<double>();
+    conv(dev, Picture(y.values.data(), c.images * high, wide, Index(c.out)),
+         Picture(x.values.data(), Index(c.images * c.height), Index(c.width), Index(c.in)), w.matrix(), bias.vector(),
+         c.window);
+    conv(ref, Exact(yd.values.data(), c.images * high, wide, Index(c.out)),
+         Exact(xd.values.data(), Index(c.images * c.height), Index(c.width), Index(c.in)), wd.matrix(), biasd.vector(),
+         c.window);
+    CHECK(error(y, yd) < 1e-6);  // sums of at most 132 terms
+  });
+}
+
+TEST_CASE("depthwise_conv and max_pool") {
+  each_case([](cpu::Device& dev, ref::Device& ref, const Case& c, Index high, Index wide) {
+    const Index taps = c.window.height * c.window.width;
+    Random<float> x(c.images * c.height * c.width, c.in, 1), w(taps, c.in, 2), bias(1, c.in, 3);
+    Random<float> y(c.images * high * wide, c.in, 4);
+    auto xd = x.as<double>(), wd = w.as<double>(), biasd = bias.as<double>(), yd = y.as<double>();
+    const Picture from(x.values.data(), Index(c.images * c.height), Index(c.width), Index(c.in));
+    const Picture to(y.values.data(), c.images * high, wide, Index(c.in));
+    const Exact exact_from(xd.values.data(), Index(c.images * c.height), Index(c.width), Index(c.in));
+    const Exact exact_to(yd.values.data(), c.images * high, wide, Index(c.in));
+    depthwise_conv(dev, to, from, w.matrix(), bias.vector(), c.window);
+    depthwise_conv(ref, exact_to, exact_from, wd.matrix(), biasd.vector(), c.window);
+    CHECK(error(y, yd) < 1e-6);
+    max_pool(dev, to, from, c.window);
+    max_pool(ref, exact_to, exact_from, c.window);
+    CHECK(error(y, yd) == 0);
+  });
+}
+
+TEST_CASE("prelu, in place too") {
+  ref::Device ref;
+  for (cpu::Isa isa : cpu::kIsas) {
+    if (isa > cpu::best_isa()) continue;
+    cpu::Device dev({.threads = 2, .isa = isa});
+    for (Index n : {1, 7, 16, 33}) {
+      Random<float> x(9, n, 1), slope(1, n, 2), y(9, n, 3);
+      auto xd = x.as<double>(), slopes = slope.as<double>(), yd = y.as<double>();
+      prelu(ref, yd.matrix(), xd.matrix(), slopes.vector());
+      prelu(dev, y.matrix(), x.matrix(), slope.vector());
+      CHECK(error(y, yd) < 1e-7);
+      prelu(dev, x.matrix(), x.matrix(), slope.vector());
+      CHECK(x.values[std::size_t(9 * n - 1)] == y.values[std::size_t(9 * n - 1)]);
+    }
+  }
+}
+
+TEST_CASE("sizes that do not fit are errors") {
+  cpu::Device dev({.threads = 1});
+  Random<float> x(16, 3, 1), w(9 * 3, 4, 2), bias(1, 4, 3), y(16, 4, 4);
+  const Picture from(x.values.data(), Index(4), Index(4), Index(3)), to(y.values.data(), Index(4), Index(4), Index(4));
+  CHECK_THROWS_AS(conv(dev, to, from, w.matrix(), bias.vector(), Window{1, 2, 3, 1, 1, 1, 1}), Error);
+  CHECK_THROWS_AS(conv(dev, to, from, w.matrix(), bias.vector(), Window{3, 3, 3, 1, 1, 1, 1}), Error);
+  CHECK_THROWS_AS(conv(dev, to, from, w.matrix(), bias.vector(), Window{1, 3, 3, 0, 1, 1, 1}), Error);
+  CHECK_NOTHROW(conv(dev, to, from, w.matrix(), bias.vector(), Window{1, 3, 3, 1, 1, 1, 1}));
+}
