@@ -106,7 +106,7 @@ void answer(Options o) {
     watch.write(o.dump);
   }
   nlohmann::json out = nlohmann::json::array();
-  for (std::size_t i = 0; i < requests.size(); ++i)
+  for (std::size_t i = 0; i < requests.size(); ++i) {
     out.push_back({{"answer", answers[i]},
                    {"generated_ids", generations[i].ids},
                    {"finish", finish_name(generations[i].finish)},
@@ -117,13 +117,20 @@ void answer(Options o) {
                    {"isa", cpu::isa_name(loaded.device.isa)},
                    {"precision", loaded.precision},
                    {"milliseconds", watch.milliseconds}});
+    if (prepared[i].face) out.back()["face"] = described(*prepared[i].face);
+  }
   if (o.json)
-    std::cout << (o.requests.empty() ? out[0] : out).dump(1, ' ', false, nlohmann::json::error_handler_t::replace)
+    std::cout << (o.requests.empty() && out.size() == 1 ? out[0] : out)
+                     .dump(1, ' ', false, nlohmann::json::error_handler_t::replace)
               << "\n";
   else if (stream)
     std::cout << "\n";
   else
-    for (std::size_t i = 0; i < answers.size(); ++i) std::cout << "[" << i << "] " << answers[i] << "\n";
+    for (std::size_t i = 0; i < answers.size(); ++i) {
+      std::cout << "[" << i << "] ";
+      if (prepared[i].face) std::cout << place_of(*prepared[i].face) << ": ";
+      std::cout << answers[i] << "\n";
+    }
 }
 
 }  // namespace

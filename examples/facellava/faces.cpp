@@ -14,7 +14,7 @@ namespace {
 using namespace facellava;
 
 struct Options {
-  std::string image, crops, draw, nets = FACELLAVA_NETS, crop = "corrected", orientation = "reference";
+  std::string image, crops, draw, nets = kNets, crop = "corrected", orientation = "reference";
   double margin = 0;
   faces::DetectorOptions detector;
   int threads = 0;

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 
+#include "facellava/faces/face_finder.hpp"
 #include "facellava/faces/landmark_file.hpp"
 #include "facellava/io/safetensors.hpp"
 #include "facellava/media/decode.hpp"
@@ -16,8 +17,11 @@ void Question::add_to(CLI::App& app, std::vector<std::string>& landmarks_option)
   app.add_option("--image", images,
                  "Picture (JPEG, PNG), or F.safetensors:tensor of [3, H, W], preprocessed; repeatable");
   app.add_option("--video", video, "F.safetensors:tensor: [3, 8, H, W] preprocessed, or [8, H, W, 3] uint8 frames");
-  app.add_option("--landmarks", landmarks_option,
-                 "68 points in pixels of the given picture (.npy, .pts, .json), one file a picture; or none");
+  app.add_option(
+      "--landmarks", landmarks_option,
+      "68 points in pixels of the given picture (.npy, .pts, .json), one file a picture; none; or auto: each "
+      "face of a picture is found, cut out and asked about; default: auto where the model uses landmarks");
+  app.add_option("--nets", nets, "Folder of the nets of auto")->capture_default_str();
   auto* q = app.add_option("--question", question, "A question, put into the prompt template");
   app.add_option("--prompt", prompt, "The whole prompt, verbatim, with <image> where pictures stand")->excludes(q);
   app.add_option("--template", prompt_template,
@@ -25,6 +29,11 @@ void Question::add_to(CLI::App& app, std::vector<std::string>& landmarks_option)
 }
 
 void Question::take_landmarks(const std::vector<std::string>& given) {
+  if (given.empty()) find_faces = FindFaces::kIfNeeded;
+  if (given == std::vector<std::string>{"auto"}) {
+    find_faces = FindFaces::kAlways;
+    return;
+  }
   const auto none = std::count(given.begin(), given.end(), "none");
   without_landmarks = none > 0 && none == std::ptrdiff_t(given.size());
   if (without_landmarks) return;
@@ -132,6 +141,15 @@ void read_points(run::MediumInput& m, const std::string& path, const Loaded& mod
 
 }  // namespace
 
+nlohmann::json described(const faces::Detection& d) {
+  return {{"score", d.score}, {"box", {d.box.x, d.box.y, d.box.width, d.box.height}}};
+}
+
+std::string place_of(const faces::Detection& d) {
+  const auto whole = [](float v) { return std::to_string(std::lround(v)); };
+  return "face at " + whole(d.box.x) + ", " + whole(d.box.y) + ", " + whole(d.box.width) + " x " + whole(d.box.height);
+}
+
 std::vector<Question> read_requests(const std::string& file) {
   const auto json = io::read_json(file);
   const auto folder = std::filesystem::path(file).parent_path();
@@ -176,7 +194,63 @@ std::vector<Question> read_requests(const std::string& file) {
   return out;
 }
 
-Prepared prepare(const Question& q, const Loaded& model) {
+namespace {
+
+// Prompt and ids, once the media are there.
+void finish(Prepared& p, const Question& q, std::span<const text::Medium> kinds, const Loaded& model) {
+  if (q.prompt.empty() && q.question.empty())
+    throw Error(ErrorKind::kArgument, "give --question, --prompt or --requests");
+  const auto& settings = model.folder.settings();
+  const auto which = q.prompt_template.empty() ? settings.prompt_template : text::template_from_name(q.prompt_template);
+  p.prompt = q.prompt.empty() ? text::question_prompt(which, q.question, kinds) : q.prompt;
+  p.request.ids = text::encode_prompt(model.tokenizer, p.prompt, settings.bos);
+}
+
+bool finds_faces(const Question& q, const Loaded& model) {
+  if (q.find_faces == Question::FindFaces::kAlways) return true;
+  return q.find_faces == Question::FindFaces::kIfNeeded && q.images.size() == 1 && q.video.empty() &&
+         !tensor_name(q.images[0]) && model.model->landmark_modules() == run::LandmarkModules::kLoaded;
+}
+
+// One question about each face of a picture.
+std::vector<Prepared> prepare_faces(const Question& q, const Loaded& model) {
+  if (q.images.size() != 1 || !q.video.empty() || tensor_name(q.images[0]))
+    throw Error(ErrorKind::kArgument, "--landmarks auto: expected one picture to find faces in");
+  const TowerConfig& tower = model.model->config().image;
+  if (tower.layers == 0) throw Error(ErrorKind::kArgument, "the model has no tower for images");
+  const media::Image image = media::read_image(q.images[0]);
+  faces::FaceFinder finder(q.nets);
+  cpu::Device dev(model.device);
+  const auto found = finder.find(dev, image.view());
+  if (found.empty())
+    throw Error(ErrorKind::kArgument,
+                q.images[0] + ": found no face; --landmarks none asks about the whole picture, without landmarks");
+  std::vector<Prepared> out;
+  for (const faces::Face& face : found) {
+    const faces::Crop crop = faces::centred_crop(image.view(), face.detection);
+    media::Preprocess p;
+    p.side = tower.side;
+    run::MediumInput m{text::Medium::kImage, media::preprocess_image(crop.image.view(), p), {}};
+    Prepared one;
+    one.face = face.detection;
+    one.landmarks_used = model.model->landmark_modules() == run::LandmarkModules::kLoaded;
+    if (one.landmarks_used) {
+      faces::Landmarks points;
+      std::transform(face.landmarks.begin(), face.landmarks.end(), points.begin(), crop.affine);
+      m.points = faces::normalise(points, model.folder.settings().landmarks, crop.image.width(), crop.image.height());
+    }
+    one.request.media.push_back(std::move(m));
+    const text::Medium kind = text::Medium::kImage;
+    finish(one, q, std::span(&kind, 1), model);
+    out.push_back(std::move(one));
+  }
+  return out;
+}
+
+}  // namespace
+
+std::vector<Prepared> prepare(const Question& q, const Loaded& model) {
+  if (finds_faces(q, model)) return prepare_faces(q, model);
   const FaceLlavaConfig& c = model.model->config();
   Prepared out;
   std::vector<Size> sizes;
@@ -200,27 +274,26 @@ Prepared prepare(const Question& q, const Loaded& model) {
     check_equal(paths.size(), q.landmarks.size(), "landmarks for the pictures and videos", ErrorKind::kArgument);
   if (!paths.empty() && given == 0 && !q.without_landmarks &&
       model.model->landmark_modules() == run::LandmarkModules::kLoaded)
-    throw Error(ErrorKind::kArgument,
-                "the model uses landmarks: give --landmarks FILE for each picture, or --landmarks none");
+    throw Error(
+        ErrorKind::kArgument,
+        "the model uses landmarks: give --landmarks FILE for each picture, or --landmarks none; faces are found in "
+        "one picture alone (auto)");
   for (std::size_t i = 0; i < q.landmarks.size(); ++i)
     if (q.landmarks[i]) read_points(out.request.media[i], *q.landmarks[i], model, sizes[i]);
   out.landmarks_used = given > 0;
-  if (q.prompt.empty() && q.question.empty())
-    throw Error(ErrorKind::kArgument, "give --question, --prompt or --requests");
-  const auto& settings = model.folder.settings();
-  const auto which = q.prompt_template.empty() ? settings.prompt_template : text::template_from_name(q.prompt_template);
-  out.prompt = q.prompt.empty() ? text::question_prompt(which, q.question, kinds) : q.prompt;
-  out.request.ids = text::encode_prompt(model.tokenizer, out.prompt, settings.bos);
-  return out;
+  finish(out, q, kinds, model);
+  std::vector<Prepared> one;
+  one.push_back(std::move(out));
+  return one;
 }
 
 std::vector<Prepared> prepare_all(std::span<const Question> questions, const Loaded& model) {
   std::vector<Prepared> out;
   for (const Question& q : questions) try {
-      out.push_back(prepare(q, model));
+      for (Prepared& p : prepare(q, model)) out.push_back(std::move(p));
     } catch (const Error& e) {
       if (questions.size() == 1) throw;
-      throw Error(e.kind(), "request " + std::to_string(out.size()) + ": " + e.what());
+      throw Error(e.kind(), "request " + std::to_string(&q - questions.data()) + ": " + e.what());
     }
   return out;
 }

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "facellava/faces/detector.hpp"
 #include "options.hpp"
 
 namespace tool {
@@ -16,6 +17,8 @@ struct Question {
   std::string video;                              // likewise, [3, 8, H, W]
   std::vector<std::optional<std::string>> landmarks;
   bool without_landmarks = false;
+  enum class FindFaces { kNever, kIfNeeded, kAlways } find_faces = FindFaces::kNever;  // and their landmarks
+  std::string nets = kNets;
 
   void add_to(CLI::App& app, std::vector<std::string>& landmarks_option);
   void take_landmarks(const std::vector<std::string>& landmarks_option);
@@ -25,10 +28,17 @@ struct Prepared {
   facellava::run::Request request;
   std::string prompt;
   bool landmarks_used = false;
+  std::optional<facellava::faces::Detection> face;  // that was found and cut out
 };
 
+// {"score", "box": [x, y, width, height]} in pixels of the picture.
+nlohmann::json described(const facellava::faces::Detection&);
+// "face at X, Y, W x H", whole pixels.
+std::string place_of(const facellava::faces::Detection&);
+
 std::vector<Question> read_requests(const std::string& file);
-Prepared prepare(const Question&, const Loaded&);
+// One of a question; with faces to be found, one of each face, the largest first.
+std::vector<Prepared> prepare(const Question&, const Loaded&);
 
 // All requests of one batch: with landmarks or without, said explicitly where the model could use them.
 std::vector<Prepared> prepare_all(std::span<const Question>, const Loaded&);

@@ -75,7 +75,7 @@ class BadRequests(ToolTest):
 
     def test_landmarks_on_the_command_line(self):
         image = ("--image", self.face, "--question", "?")
-        self.refuses(*image, words=["--landmarks"])
+        self.refuses(*image, *image[:2], words=["--landmarks", "auto"])
         self.refuses(*image, "--landmarks", "nowhere.npy", words=["nowhere.npy"])
         self.refuses(*image, "--landmarks", self.points, self.points, words=["landmarks", "1", "2"])
         self.refuses("--question", "?", "--landmarks", self.points, words=["landmarks"])

@@ -88,6 +88,28 @@ def write_pts(path, points):
     path.write_text(f"version: 1\nn_points: {len(points)}\n{{\n{lines}}}\n")
 
 
+def read_png(path):
+    """Width, height and RGB bytes of a PNG of 8-bit RGB, not interlaced."""
+    data, at, packed = path.read_bytes(), 8, b""
+    while at < len(data):
+        length, kind = struct.unpack(">I4s", data[at : at + 8])
+        if kind == b"IHDR":
+            width, height = struct.unpack(">II", data[at + 8 : at + 16])
+            assert data[at + 16 : at + 18] == b"\x08\x02" and data[at + 20] == 0, "expected 8-bit RGB"
+        packed += data[at + 8 : at + 8 + length] if kind == b"IDAT" else b""
+        at += length + 12
+    raw, above, rows = zlib.decompress(packed), bytearray(3 * width), []
+    for y in range(height):
+        kind, row = raw[y * (3 * width + 1)], bytearray(raw[y * (3 * width + 1) + 1 : (y + 1) * (3 * width + 1)])
+        for i in range(3 * width):
+            a, b, c = (row[i - 3], above[i], above[i - 3]) if i > 2 else (0, above[i], 0)
+            p = abs(b - c), abs(a - c), abs(a + b - 2 * c)
+            row[i] = row[i] + (0, a, b, (a + b) // 2, (a, b, c)[p.index(min(p))])[kind] & 255
+        rows.append(bytes(row))
+        above = row
+    return width, height, b"".join(rows)
+
+
 def write_png(path, width, height, rgb=None):
     """A picture of the given bytes, or one with colours that differ from pixel to pixel."""
 
