@@ -1,9 +1,10 @@
 // The AMX products over emulated tiles, on any processor: the instructions themselves are the only part that is not
 // run here. Where the machine has tiles, their bits are compared with the emulation's.
-#include "facellava/core/arena.hpp"
 #include "facellava/cpu/amx.hpp"
 
 #include <doctest/doctest.h>
+
+#include "facellava/core/arena.hpp"
 
 #if FACELLAVA_X86
 #include "support/random.hpp"

@@ -192,9 +192,10 @@ TEST_CASE("what may be absent and what may be there besides is up to the caller"
   weights.add(toy_file<bf16>(scratch.at("a.safetensors"), shapes), kRules, everything);
   Toy<Stored<Host>> toy;
   const auto bind = [&](std::string_view may_lack, std::string_view also, std::string_view may_have) {
-    weights.bind_strict(leaves_from([&](auto&& f) { toy.visit(f); }), {},
-                        [&](std::string_view ours) { return ours == may_lack || ours == also; },
-                        [&](std::string_view theirs) { return theirs == may_have; });
+    weights.bind_strict(
+        leaves_from([&](auto&& f) { toy.visit(f); }), {},
+        [&](std::string_view ours) { return ours == may_lack || ours == also; },
+        [&](std::string_view theirs) { return theirs == may_have; });
   };
   CHECK_NOTHROW(bind("toy.matrix", "toy.head", "model.extra"));
   CHECK(toy.matrix.data == nullptr);

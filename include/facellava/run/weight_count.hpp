@@ -42,7 +42,8 @@ class WeightCount {
   };
 
   void add_leaf(Part part, const Leaf& leaf, const io::Source& source, const io::TensorEntry& tensor) {
-    const auto kept = leaf.kind == Leaf::Kind::kStored ? io::converted_type(source.name, tensor, convert_) : io::DType::kF32;
+    const auto kept =
+        leaf.kind == Leaf::Kind::kStored ? io::converted_type(source.name, tensor, convert_) : io::DType::kF32;
     const auto format = io::format_of(kept);
     if (!format) return;
     const bool as_it_lies = kept == tensor.dtype && source.pairs != io::RopePairs::kNeighbours;
