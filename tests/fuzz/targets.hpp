@@ -8,6 +8,8 @@
 #include <span>
 #include <string>
 
+#include "facellava/cpu/device.hpp"
+#include "facellava/faces/conv_net.hpp"
 #include "facellava/io/gguf.hpp"
 #include "facellava/io/safetensors.hpp"
 #include "facellava/io/torch_bin.hpp"
@@ -75,13 +77,24 @@ inline void config(Bytes bytes) {
   run::fusion_geometry(json, path, c);
 }
 
+inline void tflite(Bytes bytes) {
+  static const File file(".tflite");
+  const faces::ConvNet net(file.hold(bytes));
+  if (net.workspace_size() > (1 << 16)) return;
+  Index n = 1;
+  for (Index d : net.input_shape()) n *= d;
+  faces::ConvNet::Workspace work;
+  cpu::Device dev({.threads = 1, .isa = cpu::Isa::kPortable});
+  (void)net.run(dev, std::vector<float>(std::size_t(n), 0.5f), 1, work);
+}
+
 struct Target {
   const char* name;
   void (*run)(Bytes);
 };
-inline constexpr Target kTargets[] = {{"safetensors", safetensors}, {"torch_bin", torch_bin},
-                                      {"pickle", pickle},           {"gguf", gguf},
-                                      {"tokenizer", tokenizer},     {"config", config}};
+inline constexpr Target kTargets[] = {
+    {"safetensors", safetensors}, {"torch_bin", torch_bin}, {"pickle", pickle}, {"gguf", gguf},
+    {"tokenizer", tokenizer},     {"config", config},       {"tflite", tflite}};
 
 inline void run_one(const Target& target, Bytes bytes) {
   try {

@@ -282,11 +282,12 @@ TEST_CASE("weights that are not finite are named at run time") {
   FaceLlava<configs::kTiny>::Params<Stored<Host>> params;
   io::Weights weights;
   run::add_sources(weights, folder());
-  weights.bind(leaves_of<FaceLlava<configs::kTiny>>(params));
+  const auto leaves = leaves_of<FaceLlava<configs::kTiny>>(params);
+  weights.bind(leaves);
   std::vector<std::uint16_t> poisoned(16 * 48, 0x3f80);
   poisoned[100] = 0x7fc0;
   params.llama.layers[1].down_proj.weight.data = reinterpret_cast<const std::byte*>(poisoned.data());
-  run::Session<FaceLlava<configs::kTiny>, cpu::Device> own(params, {}, room(100), cpu::Options{});
+  run::Session<FaceLlava<configs::kTiny>, cpu::Device> own(params, {.leaves = leaves}, room(100), cpu::Options{});
   run::AnySession& session = own;
   const auto request = text_request({1, 2, 3});
   try {

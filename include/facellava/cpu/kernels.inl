@@ -217,36 +217,39 @@ FACELLAVA_TARGET void weigh_tile(float* o, Index ldo, const float* p, Index ldp,
 #pragma GCC unroll 8
     for (int c = 0; c < V; ++c) store(o + a * ldo + c * kLanes, sum[a][c]);
 }
-template <class T>
-FACELLAVA_TARGET inline void weigh_rest(float* o, const float* p, const T* v, Index ldv, Index n, Index d) {
-  Reg sum = load_first(o, d);
-  for (Index j = 0; j < n; ++j) sum = fma(splat(p[j]), load_value_first(v + j * ldv, d), sum);
-  store_first(o, sum, d);
-}
-// Whole vectors of columns of one tile of rows.
+// Less than a vector of columns.
 template <int M, class T>
-FACELLAVA_TARGET inline Index weigh_vectors(float* o, Index ldo, const float* p, Index ldp, const T* v, Index ldv,
-                                            Index n, Index d) {
+FACELLAVA_TARGET void weigh_rest(float* o, Index ldo, const float* p, Index ldp, const T* v, Index ldv, Index n,
+                                 Index d) {
+  Reg sum[M];
+#pragma GCC unroll 8
+  for (int a = 0; a < M; ++a) sum[a] = load_first(o + a * ldo, d);
+  for (Index j = 0; j < n; ++j) {
+    const Reg r = load_value_first(v + j * ldv, d);
+#pragma GCC unroll 8
+    for (int a = 0; a < M; ++a) sum[a] = fma(splat(p[a * ldp + j]), r, sum[a]);
+  }
+#pragma GCC unroll 8
+  for (int a = 0; a < M; ++a) store_first(o + a * ldo, sum[a], d);
+}
+// M rows.
+template <int M, class T>
+FACELLAVA_TARGET inline void weigh_rows(float* o, Index ldo, const float* p, Index ldp, const T* v, Index ldv, Index n,
+                                        Index d) {
   Index c = 0;
   for (; c + 4 * kLanes <= d; c += 4 * kLanes) weigh_tile<M, 4>(o + c, ldo, p, ldp, v + c, ldv, n);
   if (c + 2 * kLanes <= d) weigh_tile<M, 2>(o + c, ldo, p, ldp, v + c, ldv, n), c += 2 * kLanes;
   if (c + kLanes <= d) weigh_tile<M, 1>(o + c, ldo, p, ldp, v + c, ldv, n), c += kLanes;
-  return c;
+  if (c < d) weigh_rest<M>(o + c, ldo, p, ldp, v + c, ldv, n, d - c);
 }
 template <class T>
 FACELLAVA_TARGET inline void weigh(float* o, Index ldo, const float* p, Index ldp, const T* v, Index ldv, Index m,
                                    Index n, Index d) {
-  for (Index i = 0; i < m;) {
-    const Index rows = i + kTileM <= m ? kTileM : 1;
-    float* y = o + i * ldo;
-    const float* w = p + i * ldp;
-    const Index c = rows == kTileM ? weigh_vectors<kTileM>(y, ldo, w, ldp, v, ldv, n, d)
-                                   : weigh_vectors<1>(y, ldo, w, ldp, v, ldv, n, d);
-    if (c < d)
-      for (Index a = 0; a < rows; ++a) weigh_rest(y + a * ldo + c, w + a * ldp, v + c, ldv, n, d - c);
-    i += rows;
-  }
+  Index i = 0;
+  for (; i + kTileM <= m; i += kTileM) weigh_rows<kTileM>(o + i * ldo, ldo, p + i * ldp, ldp, v, ldv, n, d);
+  for (; i < m; ++i) weigh_rows<1>(o + i * ldo, ldo, p + i * ldp, ldp, v, ldv, n, d);
 }
+
 // ---- convolutional nets
 
 FACELLAVA_TARGET inline void depthwise(float* y, const float* x, Index ldx, const float* w, Index ldw,

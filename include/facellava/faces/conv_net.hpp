@@ -29,6 +29,13 @@ class ConvNet {
   // Numbers of output i, of one picture.
   Index output_size(std::size_t i) const { return count(outputs_.at(i)); }
 
+  // Numbers that work with one picture keeps.
+  Index workspace_size() const {
+    Index all = 0;
+    for (Index n : slot_sizes_) all += n;
+    return all;
+  }
+
   // Memory of run(n), kept between runs of one thread.
   using Workspace = std::vector<std::vector<float>>;
 
@@ -48,7 +55,7 @@ class ConvNet {
   }
 
  private:
-  static constexpr Index kMost = Index(1) << 26;  // numbers of a tensor
+  static constexpr Index kMost = Index(1) << 26;  // numbers of a tensor, and of all that are needed at a time
 
   struct Step {
     io::TfliteOp op;
@@ -310,6 +317,7 @@ class ConvNet {
         if (last[std::size_t(t)] == i && std::find(free.begin(), free.end(), slots_[std::size_t(t)]) == free.end())
           free.push_back(slots_[std::size_t(t)]);
     }
+    if (workspace_size() > kMost) fail("needs room for " + std::to_string(workspace_size()) + " numbers a picture");
   }
 
   std::string path_;
