@@ -60,12 +60,17 @@ TEST_CASE("conv") {
     Random<float> x(c.images * c.height * c.width, c.in, 1), w(taps * c.in, c.out, 2), bias(1, c.out, 3);
     Random<float> y(c.images * high * wide, c.out, 4);
     auto xd = x.as<double>(), wd = w.as<double>(), biasd = bias.as<double>(), yd = y.as<double>();
-    conv(dev, Picture(y.values.data(), c.images * high, wide, Index(c.out)),
-         Picture(x.values.data(), Index(c.images * c.height), Index(c.width), Index(c.in)), w.matrix(), bias.vector(),
-         c.window);
-    conv(ref, Exact(yd.values.data(), c.images * high, wide, Index(c.out)),
-         Exact(xd.values.data(), Index(c.images * c.height), Index(c.width), Index(c.in)), wd.matrix(), biasd.vector(),
-         c.window);
+    Random<float> slope(1, c.out, 5);
+    auto slopes = slope.as<double>();
+    const Picture from(x.values.data(), Index(c.images * c.height), Index(c.width), Index(c.in));
+    const Picture to(y.values.data(), c.images * high, wide, Index(c.out));
+    const Exact exact_from(xd.values.data(), Index(c.images * c.height), Index(c.width), Index(c.in));
+    const Exact exact_to(yd.values.data(), c.images * high, wide, Index(c.out));
+    conv(dev, to, from, w.matrix(), bias.vector(), None{}, c.window);
+    conv(ref, exact_to, exact_from, wd.matrix(), biasd.vector(), None{}, c.window);
+    CHECK(error(y, yd) < 1e-6);  // sums of at most 132 terms
+    conv(dev, to, from, w.matrix(), bias.vector(), slope.vector(), c.window);
+    conv(ref, exact_to, exact_from, wd.matrix(), biasd.vector(), slopes.vector(), c.window);
     CHECK(error(y, yd) < 1e-6);  // sums of at most 132 terms
   });
 }
@@ -89,7 +94,7 @@ TEST_CASE("depthwise_conv and max_pool") {
   });
 }
 
-TEST_CASE("prelu, in place too") {
+TEST_CASE("add and prelu, in place too") {
   ref::Device ref;
   for (cpu::Isa isa : cpu::kIsas) {
     if (isa > cpu::best_isa()) continue;
@@ -100,6 +105,14 @@ TEST_CASE("prelu, in place too") {
       prelu(ref, yd.matrix(), xd.matrix(), slopes.vector());
       prelu(dev, y.matrix(), x.matrix(), slope.vector());
       CHECK(error(y, yd) < 1e-7);
+      Random<float> b(9, n, 4), sum(9, n, 5);
+      auto bd = b.as<double>(), exact_sum = sum.as<double>();
+      add(ref, exact_sum.matrix(), xd.matrix(), bd.matrix(), slopes.vector());
+      add(dev, sum.matrix(), x.matrix(), b.matrix(), slope.vector());
+      CHECK(error(sum, exact_sum) < 1e-7);
+      add(ref, exact_sum.matrix(), xd.matrix(), bd.matrix(), None{});
+      add(dev, b.matrix(), x.matrix(), b.matrix(), None{});
+      CHECK(error(b, exact_sum) < 1e-7);
       prelu(dev, x.matrix(), x.matrix(), slope.vector());
       CHECK(x.values[std::size_t(9 * n - 1)] == y.values[std::size_t(9 * n - 1)]);
     }
@@ -110,8 +123,8 @@ TEST_CASE("sizes that do not fit are errors") {
   cpu::Device dev({.threads = 1});
   Random<float> x(16, 3, 1), w(9 * 3, 4, 2), bias(1, 4, 3), y(16, 4, 4);
   const Picture from(x.values.data(), Index(4), Index(4), Index(3)), to(y.values.data(), Index(4), Index(4), Index(4));
-  CHECK_THROWS_AS(conv(dev, to, from, w.matrix(), bias.vector(), Window{1, 2, 3, 1, 1, 1, 1}), Error);
-  CHECK_THROWS_AS(conv(dev, to, from, w.matrix(), bias.vector(), Window{3, 3, 3, 1, 1, 1, 1}), Error);
-  CHECK_THROWS_AS(conv(dev, to, from, w.matrix(), bias.vector(), Window{1, 3, 3, 0, 1, 1, 1}), Error);
-  CHECK_NOTHROW(conv(dev, to, from, w.matrix(), bias.vector(), Window{1, 3, 3, 1, 1, 1, 1}));
+  CHECK_THROWS_AS(conv(dev, to, from, w.matrix(), bias.vector(), None{}, Window{1, 2, 3, 1, 1, 1, 1}), Error);
+  CHECK_THROWS_AS(conv(dev, to, from, w.matrix(), bias.vector(), None{}, Window{3, 3, 3, 1, 1, 1, 1}), Error);
+  CHECK_THROWS_AS(conv(dev, to, from, w.matrix(), bias.vector(), None{}, Window{1, 3, 3, 0, 1, 1, 1}), Error);
+  CHECK_NOTHROW(conv(dev, to, from, w.matrix(), bias.vector(), None{}, Window{1, 3, 3, 1, 1, 1, 1}));
 }

@@ -90,7 +90,7 @@ class BadRequests(ToolTest):
         def refuses(file, *words):
             self.refuses("--image", self.face, "--question", "?", "--landmarks", file, words=[file, *words])
 
-        for count, layout in ((5, "detector"), (67, "67"), (98, "WFLW"), (106, "JD-landmark"), (478, "MediaPipe")):
+        for count, layout in ((5, "detector"), (67, "67"), (98, "WFLW"), (106, "JD-landmark")):
             many = (points * 8)[:count]
             with self.subTest(points=count):
                 refuses(self.write("n.json", many), "68", str(count), layout)

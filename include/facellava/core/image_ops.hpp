@@ -25,16 +25,17 @@ void check_window(const Y& y, const X& x, const Window& w, const char* what) {
 
 }  // namespace detail
 
-// y[p, o] = bias[o] + Σ x[taps of p, i] w[tap, i, o].   x [n h, w, in], y [n h', w', out], w [height · width · in,
-// out], bias [out].  =
-template <class D, class Y, class X, class W, class B>
-void conv(D& dev, Y y, X x, W w, B bias, const Window& window) {
-  here<D, Y, X, W, B>();
+// y[p, o] = f(bias[o] + Σ x[taps of p, i] w[tap, i, o]), f: PReLU with slope[o], or nothing.
+// x [n h, w, in], y [n h', w', out], w [height · width · in, out], bias, slope [out]; slope may be None.  =
+template <class D, class Y, class X, class W, class B, class S>
+void conv(D& dev, Y y, X x, W w, B bias, S slope, const Window& window) {
+  here<D, Y, X, W, B, S>();
   detail::check_window(y, x, window, "conv: rows of whole pictures");
   check_equal(window.height * window.width * x.size(2), w.size(0), "conv: rows of w");
   same<1, 2>(w, y, "conv: columns of w and channels of y");
   same<0, 2>(bias, y, "conv: bias and channels of y");
-  dev.conv(out(y), in(x), in(w), in(bias), window);
+  same<0, 2>(slope, y, "conv: slopes and channels of y");
+  dev.conv(out(y), in(x), in(w), in(bias), in(slope), window);
 }
 
 // y[p, c] = bias[c] + Σ x[taps of p, c] w[tap, c].   x [n h, w, c], y [n h', w', c], w [height · width, c], bias [c]. =
@@ -56,6 +57,18 @@ void max_pool(D& dev, Y y, X x, const Window& window) {
   detail::check_window(y, x, window, "max_pool: rows of whole pictures");
   same<2, 2>(x, y, "max_pool: channels");
   dev.max_pool(out(y), in(x), window);
+}
+
+// y = f(a + b), f: PReLU with slope[c], or nothing.   a, b, y [r, c], slope [c] or None.  =   y may be a or b.
+template <class D, class Y, class A, class B, class S>
+void add(D& dev, Y y, A a, B b, S slope) {
+  here<D, Y, A, B, S>();
+  same<0, 0>(y, a, "add: rows");
+  same<1, 1>(y, a, "add: width");
+  same<0, 0>(y, b, "add: rows");
+  same<1, 1>(y, b, "add: width");
+  same<0, 1>(slope, y, "add: slopes");
+  dev.add(out(y), in(a), in(b), in(slope));
 }
 
 // y = x for x > 0, slope · x else.   x, y [r, c], slope [c].  =   y may be x.

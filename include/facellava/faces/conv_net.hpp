@@ -63,7 +63,7 @@ class ConvNet {
     int output;
     Window window;  // images is set by run()
     const std::vector<float>*weights = nullptr, *bias = nullptr;
-    bool relu = false;
+    const std::vector<float>* slope = nullptr;  // of a PReLU or ReLU behind it
   };
 
   [[noreturn]] void fail(const std::string& what) const { throw Error(ErrorKind::kFormat, path_ + ": " + what); }
@@ -91,39 +91,41 @@ class ConvNet {
 
   template <class Device>
   void step(Device& dev, const Step& s, int n, Workspace& work) const {
+    if (s.slope)
+      step(dev, s, n, work, vector(*s.slope));
+    else
+      step(dev, s, n, work, None{});
+  }
+  template <class Device, class S>
+  void step(Device& dev, const Step& s, int n, Workspace& work, S slope) const {
     using Op = io::TfliteOp;
     Window window = s.window;
     window.images = n;
     const int x = s.inputs[0], y = s.output;
     switch (s.op) {
       case Op::kConv:
-      case Op::kDepthwiseConv: {
-        const Index channels = Index(s.bias->size());
-        const Rows w(const_cast<float*>(s.weights->data()), Index(s.weights->size()) / channels, channels);
-        if (s.op == Op::kConv)
-          conv(dev, picture(work, y, n), picture(work, x, n), w, vector(*s.bias), window);
-        else
-          depthwise_conv(dev, picture(work, y, n), picture(work, x, n), w, vector(*s.bias), window);
+        return conv(dev, picture(work, y, n), picture(work, x, n), weights(s), vector(*s.bias), slope, window);
+      case Op::kAdd: return add(dev, pixels(work, y, n), pixels(work, x, n), pixels(work, s.inputs[1], n), slope);
+      case Op::kDepthwiseConv:
+        depthwise_conv(dev, picture(work, y, n), picture(work, x, n), weights(s), vector(*s.bias), window);
         break;
-      }
       case Op::kMaxPool: max_pool(dev, picture(work, y, n), picture(work, x, n), window); break;
-      case Op::kPrelu: prelu(dev, pixels(work, y, n), pixels(work, x, n), vector(*s.weights)); break;
-      case Op::kAdd:
-        copy(dev, pixels(work, y, n), pixels(work, x, n));
-        axpy(dev, pixels(work, y, n), pixels(work, s.inputs[1], n), 1.f);
-        break;
       case Op::kPad: pad(pixels(work, y, n), pixels(work, x, n)); break;
       case Op::kConcatenation: join(work, s, n); break;
       case Op::kLogistic:
         std::transform(data(work, x), data(work, x) + n * count(x), data(work, y),
                        [](float v) { return 1 / (1 + std::exp(-v)); });
         break;
-      case Op::kRelu: break;  // below
-      case Op::kReshape:
-      case Op::kDequantize: break;
+      case Op::kPrelu:
+      case Op::kRelu:
+      case Op::kReshape: copy(dev, flat(work, y, n), flat(work, x, n)); break;
+      case Op::kDequantize: break;  // is no step
     }
-    if (s.op == Op::kRelu || s.op == Op::kReshape) copy(dev, flat(work, y, n), flat(work, x, n));
-    if (s.relu) prelu(dev, pixels(work, y, n), pixels(work, y, n), vector(zeros_.at(shapes_[std::size_t(y)].back())));
+    if constexpr (kPresent<S>) prelu(dev, pixels(work, y, n), pixels(work, y, n), slope);
+  }
+  Rows weights(const Step& s) const {
+    const Index channels = Index(s.bias->size());
+    return Rows(const_cast<float*>(s.weights->data()), Index(s.weights->size()) / channels, channels);
   }
   Rows flat(Workspace& work, int t, int n) const { return Rows(data(work, t), n, count(t)); }
   static void pad(Rows y, Rows x) {
@@ -149,7 +151,12 @@ class ConvNet {
     std::vector<bool> known(g.tensors.size());  // written, or the input
     known[std::size_t(input_)] = true;
     if (shapes_[std::size_t(input_)].size() != 3) fail("expected one picture as input");
-    for (const io::TfliteNode& n : g.nodes) add(g, n, known);
+    std::vector<int> readers(g.tensors.size());
+    for (int t : outputs_) ++readers[std::size_t(t)];
+    for (const io::TfliteNode& n : g.nodes)
+      for (int t : n.inputs)
+        if (t >= 0) ++readers[std::size_t(t)];
+    for (const io::TfliteNode& n : g.nodes) add_node(g, n, readers, known);
     for (int t : outputs_)
       if (!known[std::size_t(t)]) fail("an output is never computed");
     place();
@@ -179,7 +186,8 @@ class ConvNet {
     return constants_.emplace_back(std::make_unique<std::vector<float>>(std::move(values))).get();
   }
 
-  void add(const io::TfliteGraph& g, const io::TfliteNode& n, std::vector<bool>& known) {
+  void add_node(const io::TfliteGraph& g, const io::TfliteNode& n, const std::vector<int>& readers,
+                std::vector<bool>& known) {
     using Op = io::TfliteOp;
     if (n.inputs.empty() || n.outputs.size() != 1) fail("an operator without input or with several outputs");
     if (n.op == Op::kDequantize) {
@@ -189,7 +197,6 @@ class ConvNet {
     const std::size_t activations = n.op == Op::kConcatenation ? n.inputs.size() : n.op == Op::kAdd ? 2 : 1;
     if (n.inputs.size() < activations) fail("an operator lacks an input");
     Step s{n.op, {n.inputs.begin(), n.inputs.begin() + std::ptrdiff_t(activations)}, n.outputs[0], {}};
-    s.relu = n.relu || n.op == Op::kRelu;
     for (int t : s.inputs)
       if (t < 0 || !known[std::size_t(t)]) fail("an operator reads what is not computed before it");
     if (known[std::size_t(s.output)]) fail("a tensor is computed twice");
@@ -198,15 +205,23 @@ class ConvNet {
       const int rank = int(g.tensors[std::size_t(s.output)].shape.size());
       if ((n.axis < 0 ? n.axis + rank : n.axis) != 1) fail("expected tensors joined along their first dimension");
     }
-    if (n.op == Op::kPrelu) s.weights = keep(constant(g, n.inputs.size() > 1 ? n.inputs[1] : -1));
     check_shapes(s);
-    if (s.relu) {
-      const Index channels = shapes_[std::size_t(s.output)].back();
-      zeros_[channels].resize(std::size_t(channels));
+    if (n.op == Op::kPrelu) {
+      s.slope = keep(constant(g, n.inputs.size() > 1 ? n.inputs[1] : -1));
+      if (std::cmp_not_equal(s.slope->size(), shapes_[std::size_t(s.output)].back())) fail("a PReLU lacks slopes");
+    } else if (n.relu || n.op == Op::kRelu) {
+      s.slope = keep(std::vector<float>(std::size_t(shapes_[std::size_t(s.output)].back())));
     }
     known[std::size_t(s.output)] = true;
-    steps_.push_back(std::move(s));
+    if ((n.op == Op::kPrelu || n.op == Op::kRelu) && readers[std::size_t(s.inputs[0])] == 1 && follows(s.inputs[0])) {
+      steps_.back().output = s.output;
+      steps_.back().slope = s.slope;
+    } else {
+      steps_.push_back(std::move(s));
+    }
   }
+  // Whether tensor t is what the last step computes, with nothing done to it yet.
+  bool follows(int t) const { return !steps_.empty() && steps_.back().output == t && !steps_.back().slope; }
 
   // Taps, strides and what lies outside; weights as [taps · in, out] or [taps, channels].
   void add_window(const io::TfliteGraph& g, const io::TfliteNode& n, Step& s) {
@@ -262,8 +277,8 @@ class ConvNet {
     bool fits = count(s.inputs[0]) > 0 && count(s.output) > 0;
     switch (s.op) {
       case Op::kMaxPool: fits = fits && x[2] == y[2]; break;
-      case Op::kPrelu: fits = fits && x == y && std::cmp_equal(s.weights->size(), y.back()); break;
       case Op::kAdd: fits = fits && x == y && shapes_[std::size_t(s.inputs[1])] == y; break;
+      case Op::kPrelu:
       case Op::kRelu:
       case Op::kLogistic: fits = fits && x == y; break;
       case Op::kReshape: fits = fits && count(s.inputs[0]) == count(s.output); break;
@@ -324,8 +339,7 @@ class ConvNet {
   std::vector<std::vector<Index>> shapes_;  // of all tensors, without the batch; {0}: none that could be run
   std::vector<Step> steps_;
   std::vector<std::unique_ptr<std::vector<float>>> constants_;
-  std::map<Index, std::vector<float>> zeros_;  // slopes of ReLU, by channels
-  std::map<int, int> dequantised_;             // a tensor to the constant in f16 that it is of
+  std::map<int, int> dequantised_;  // a tensor to the constant in f16 that it is of
   std::vector<int> slots_;
   std::vector<Index> slot_sizes_;
   int input_ = 0;

@@ -2,6 +2,7 @@
 //   .npy   [68, 2], [136], [frames, 68, 2] or [frames, 136]
 //   .json  68 pairs or 136 numbers, the same under the key "landmarks", or an array of such frames
 //   .pts   iBUG's text: version, n_points, a pair a line between braces
+// Frames of 468 or 478 points (x, y or x, y, z in pixels) are MediaPipe's face mesh, of which the 68 are taken.
 // Coordinates stay as the file has them (iBUG counts pixels from 1); a point that is no number is reported by
 // normalise, where a frame is used. Errors of a wrong count name the layout that it looks like.
 #pragma once
@@ -18,7 +19,7 @@
 #include <vector>
 
 #include "facellava/core/error.hpp"
-#include "facellava/faces/landmarks.hpp"
+#include "facellava/faces/mesh_points.hpp"
 #include "facellava/io/json.hpp"
 #include "facellava/io/mapped_file.hpp"
 #include "facellava/io/npy.hpp"
@@ -31,7 +32,7 @@ inline std::string_view known_layout(std::size_t points) {
     std::size_t points;
     std::string_view name;
   };
-  static constexpr std::array<Known, 12> kKnown{
+  static constexpr std::array<Known, 10> kKnown{
       {{5, "eyes, nose and corners of the mouth, of face detectors"},
        {6, "the key points of a BlazeFace detector"},
        {19, "AFLW"},
@@ -41,9 +42,7 @@ inline std::string_view known_layout(std::size_t points) {
        {51, "68 points without the outline of the face"},
        {98, "WFLW"},
        {106, "JD-landmark"},
-       {194, "HELEN"},
-       {468, "MediaPipe's face mesh"},
-       {478, "MediaPipe's face mesh with irises"}}};
+       {194, "HELEN"}}};
   for (const Known& k : kKnown)
     if (k.points == points) return k.name;
   return {};
@@ -64,12 +63,42 @@ namespace detail {
                                      (numbers == 3 ? " (depth or confidence? leave the third out)" : ""));
 }
 
+constexpr bool is_mesh(std::size_t points) { return points == kMeshPoints || points == kMeshPoints + 10; }
+
+inline Landmarks mesh_frame(std::span<const float> values, const std::string& where) {
+  std::vector<Point> mesh;
+  float top = 0;
+  for (std::size_t i = 0; i + 1 < values.size(); i += 2) {
+    mesh.push_back({values[i], values[i + 1]});
+    top = std::max({top, values[i], values[i + 1]});
+  }
+  if (top < 2)
+    throw Error(ErrorKind::kShape,
+                where + ": expected a face mesh in pixels, found none beyond " + std::to_string(top) +
+                    " (are these fractions of the picture? multiply x by its width and y by its height)");
+  return landmarks_of_mesh(mesh);
+}
+
 // values: x and y of each point in turn.
 inline Landmarks frame_of(std::span<const float> values, const std::string& where) {
+  if (is_mesh(values.size() / 2)) return mesh_frame(values, where);
   if (values.size() != 2 * kPoints) wrong_count(where, values.size() / 2);
   Landmarks points;
   for (std::size_t i = 0; i < points.size(); ++i) points[i] = {values[2 * i], values[2 * i + 1]};
   return points;
+}
+
+inline std::vector<Landmarks> npy_meshes(const io::Npy& file, std::size_t points, std::size_t width,
+                                         const std::string& path) {
+  std::vector<Landmarks> frames;
+  for (std::size_t at = 0; at < file.values.size(); at += points * width) {
+    std::vector<float> frame;
+    for (std::size_t i = 0; i < points; ++i)
+      for (std::size_t k = 0; k < 2; ++k) frame.push_back(float(file.values[at + i * width + k]));
+    frames.push_back(mesh_frame(frame, path));
+  }
+  if (frames.empty()) throw Error(ErrorKind::kShape, path + ": expected landmarks, found an empty array");
+  return frames;
 }
 
 inline std::vector<Landmarks> npy_frames(const std::string& path) {
@@ -80,8 +109,10 @@ inline std::vector<Landmarks> npy_frames(const std::string& path) {
     if (shape.size() < 2 || shape.size() > 3)
       throw Error(ErrorKind::kShape, path + ": expected landmarks of shape [68, 2], [136], [frames, 68, 2] or " +
                                          "[frames, 136], found " + io::shape_text(shape));
-    if (shape[shape.size() - 2] != kPoints) wrong_count(path, std::size_t(shape[shape.size() - 2]));
-    if (shape.back() != 2) wrong_width(path, std::size_t(shape.back()));
+    const auto points = std::size_t(shape[shape.size() - 2]), width = std::size_t(shape.back());
+    if (is_mesh(points) && (width == 2 || width == 3)) return npy_meshes(file, points, width, path);
+    if (points != kPoints) wrong_count(path, points);
+    if (width != 2) wrong_width(path, width);
   }
   std::vector<Landmarks> frames;
   const std::vector<float> numbers(file.values.begin(), file.values.end());
@@ -121,16 +152,17 @@ inline Landmarks json_frame(const nlohmann::json& value, const std::string& wher
   const nlohmann::json& v = unwrapped(value, where);
   std::vector<float> numbers;
   if (v.front().is_number()) {
-    if (v.size() != 2 * kPoints) wrong_count(where, v.size() / 2);
+    if (v.size() != 2 * kPoints && !is_mesh(v.size() / 2)) wrong_count(where, v.size() / 2);
     for (const auto& x : v) numbers.push_back(number_of(x, where));
   } else {
-    if (v.size() != kPoints) wrong_count(where, v.size());
+    const bool mesh = is_mesh(v.size());
+    if (!mesh && v.size() != kPoints) wrong_count(where, v.size());
     for (std::size_t i = 0; i < v.size(); ++i) {
       const std::string at = where + ", landmark " + std::to_string(i);
       if (!v[i].is_array())
         throw Error(ErrorKind::kFormat, at + ": expected a pair of numbers, found " + std::string(v[i].type_name()));
-      if (v[i].size() != 2) wrong_width(at, v[i].size());
-      for (const auto& x : v[i]) numbers.push_back(number_of(x, at));
+      if (v[i].size() != 2 && !(mesh && v[i].size() == 3)) wrong_width(at, v[i].size());
+      for (std::size_t k = 0; k < 2; ++k) numbers.push_back(number_of(v[i][k], at));
     }
   }
   return frame_of(numbers, where);
@@ -185,10 +217,10 @@ inline Landmarks pts_frame(std::string_view text, const std::string& path) {
   words.number<float>();
   words.expect("n_points:");
   const auto points = words.number<std::uint32_t>();
-  if (points != kPoints) wrong_count(path, points);
+  if (points != kPoints && !is_mesh(points)) wrong_count(path, points);
   words.expect("{");
   std::vector<float> numbers;
-  for (int i = 0; i < 2 * kPoints; ++i) numbers.push_back(words.number<float>());
+  for (std::uint32_t i = 0; i < 2 * points; ++i) numbers.push_back(words.number<float>());
   words.expect("}");
   return frame_of(numbers, path);
 }

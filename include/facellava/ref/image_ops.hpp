@@ -16,13 +16,13 @@ void for_each_tap(const auto& y, const auto& x, const Window& w, Index r, Index 
 
 class ImageOps {
  public:
-  void conv(auto y, auto x, auto w, auto bias, const Window& window) {
+  void conv(auto y, auto x, auto w, auto bias, auto slope, const Window& window) {
     each(y, [&](Index r, Index c, Index o) {
       auto total = bias(o) * 1;
       for_each_tap(y, x, window, r, c, [&](Index tap, Index i, Index j) {
         for (Index k = 0; k < x.size(2); ++k) total += x(i, j, k) * w(tap * x.size(2) + k, o);
       });
-      y(r, c, o) = total;
+      y(r, c, o) = bent(total, slope, o);
     });
   }
   void depthwise_conv(auto y, auto x, auto w, auto bias, const Window& window) {
@@ -41,12 +41,23 @@ class ImageOps {
       });
     });
   }
+  void add(auto y, auto a, auto b, auto slope) {
+    for (Index r = 0; r < y.rows(); ++r)
+      for (Index c = 0; c < y.size(1); ++c) y(r, c) = bent(a(r, c) + b(r, c), slope, c);
+  }
   void prelu(auto y, auto x, auto slope) {
     for (Index r = 0; r < y.rows(); ++r)
-      for (Index c = 0; c < y.size(1); ++c) y(r, c) = x(r, c) > 0 ? x(r, c) : slope(c) * x(r, c);
+      for (Index c = 0; c < y.size(1); ++c) y(r, c) = bent(x(r, c) * 1, slope, c);
   }
 
  private:
+  template <class T, class S>
+  static T bent(T v, const S& slope, Index c) {
+    if constexpr (kPresent<S>)
+      return v > 0 ? v : slope(c) * v;
+    else
+      return v;
+  }
   static void each(auto y, auto f) {
     for (Index r = 0; r < y.size(0); ++r)
       for (Index c = 0; c < y.size(1); ++c)

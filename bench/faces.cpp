@@ -1,0 +1,71 @@
+// bench_faces: from a picture to crops and 68 landmarks, stage by stage; best of many runs, in milliseconds.
+//   bench_faces --image photo.jpg --nets examples/facellava/nets --threads 1
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include <chrono>
+#include <cstdio>
+#include <fstream>
+
+#include "facellava/cpu/device.hpp"
+#include "facellava/faces/face_finder.hpp"
+#include "facellava/media/decode.hpp"
+
+using namespace facellava;
+
+namespace {
+
+// Of at least `rounds` runs.
+template <class F>
+double best_milliseconds(int rounds, F run) {
+  double best = 1e9;
+  for (int i = 0; i < rounds; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    run();
+    best = std::min(best, std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
+  }
+  return best;
+}
+
+nlohmann::json measure(const std::string& file, const std::string& nets, int threads, const std::string& isa,
+                       int rounds) {
+  cpu::Device dev({.threads = threads, .isa = cpu::isa_from_name(isa)});
+  const media::Image image = media::read_image(file);
+  faces::FaceFinder finder(nets);
+  faces::Detector detector(nets + "/face_detector.tflite");
+  faces::Landmarker landmarker(nets + "/face_landmarks_detector.tflite");
+  const auto found = detector.detect(dev, image.view());
+  if (found.empty()) throw Error(ErrorKind::kArgument, file + ": found no face to measure with");
+  const std::span one(found.data(), 1);
+  nlohmann::json ms;
+  ms["decode"] = best_milliseconds(std::max(1, rounds / 10), [&] { media::read_image(file); });
+  ms["detector"] = best_milliseconds(rounds, [&] { detector.detect(dev, image.view()); });
+  ms["mesh"] = best_milliseconds(rounds, [&] { landmarker.landmarks(dev, image.view(), one); });
+  ms["crop"] = best_milliseconds(rounds, [&] { faces::centred_crop(image.view(), found[0]); });
+  ms["decode to landmarks"] = best_milliseconds(std::max(1, rounds / 10), [&] {
+    const media::Image picture = media::read_image(file);
+    for (const faces::Face& f : finder.find(dev, picture.view())) faces::centred_crop(picture.view(), f.detection);
+  });
+  return {{"width", image.width()},   {"height", image.height()},        {"faces", found.size()},
+          {"threads", dev.threads()}, {"isa", cpu::isa_name(dev.isa())}, {"milliseconds", ms}};
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{"From a picture to crops and 68 landmarks, stage by stage, in milliseconds"};
+  std::string image, nets, isa = "auto";
+  int threads = 1, rounds = 100;
+  app.add_option("--image", image, "a photograph of a face")->required();
+  app.add_option("--nets", nets, "folder of the nets: examples/facellava/nets")->required();
+  app.add_option("--threads", threads, "0: one a core")->capture_default_str();
+  app.add_option("--isa", isa, "portable, avx2, avx512, avx512bf16, amx, auto")->capture_default_str();
+  app.add_option("--rounds", rounds)->check(CLI::Range(1, 100000))->capture_default_str();
+  CLI11_PARSE(app, argc, argv);
+  try {
+    std::printf("%s\n", measure(image, nets, threads, isa, rounds).dump(1).c_str());
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "%s\n", e.what());
+    return 2;
+  }
+}
