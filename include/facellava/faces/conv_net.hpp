@@ -191,6 +191,7 @@ class ConvNet {
     using Op = io::TfliteOp;
     if (n.inputs.empty() || n.outputs.size() != 1) fail("an operator without input or with several outputs");
     if (n.op == Op::kDequantize) {
+      if (n.inputs[0] < 0) fail("an operator lacks an input");
       dequantised_[n.outputs[0]] = n.inputs[0];
       return;
     }
