@@ -22,7 +22,9 @@ inline constexpr std::array<std::array<int, 2>, kPoints> kMeshToPoints{{
 }};
 
 inline Landmarks landmarks_of_mesh(std::span<const Point> mesh) {
-  check_at_most(Index(mesh.size()), kMeshPoints, "points of a face mesh");
+  if (mesh.size() < kMeshPoints)
+    throw Error(ErrorKind::kShape, "face mesh: expected at least " + std::to_string(kMeshPoints) + " points, found " +
+                                       std::to_string(mesh.size()));
   Landmarks l;
   for (std::size_t i = 0; i < kPoints; ++i) {
     const Point a = mesh[std::size_t(kMeshToPoints[i][0])], b = mesh[std::size_t(kMeshToPoints[i][1])];
