@@ -78,10 +78,15 @@ class Landmarker {
  private:
   // Point (j, i) of the net lies at (j, i) / side of the square; bilinear, from 0 to 1; black outside.
   void sample(float* to, const media::PixelView& v, const TurnedSquare& square) const {
+    const Point corner = square(0, 0), right = square(1, 0), below = square(0, 1);
+    const float n = float(side_);
+    const Point across{(right.x - corner.x) / n, (right.y - corner.y) / n};
+    const Point down{(below.x - corner.x) / n, (below.y - corner.y) / n};
     for (int i = 0; i < side_; ++i)
       for (int j = 0; j < side_; ++j, to += 3) {
-        const Point at = square(float(j) / float(side_), float(i) / float(side_));
-        const auto colour = detail::bilinear(v, at.x, at.y);
+        const float x = float(j), y = float(i);
+        const auto colour =
+            detail::bilinear(v, corner.x + x * across.x + y * down.x, corner.y + x * across.y + y * down.y);
         for (std::size_t c = 0; c < 3; ++c) to[c] = std::nearbyint(colour[c]) / 255;
       }
   }
