@@ -6,7 +6,7 @@
 #include "facellava/faces/draw_faces.hpp"
 #include "facellava/media/decode.hpp"
 #include "facellava/media/write_png.hpp"
-#include "options.hpp"
+#include "requests.hpp"
 
 namespace tool {
 namespace {
@@ -26,13 +26,12 @@ nlohmann::json numbers(std::span<const faces::Point> points) {
   for (const faces::Point& p : points) list.push_back({p.x, p.y});
   return list;
 }
-nlohmann::json described(const faces::Face& f, const faces::Affine& crop) {
-  const faces::Detection& d = f.detection;
-  return {{"score", d.score},
-          {"box", {d.box.x, d.box.y, d.box.width, d.box.height}},
-          {"keypoints", numbers(d.keypoints)},
-          {"landmarks", numbers(f.landmarks)},
-          {"crop", crop.m}};
+nlohmann::json with_points(const faces::Face& f, const faces::Affine& crop) {
+  nlohmann::json face = described(f.detection);
+  face["keypoints"] = numbers(f.detection.keypoints);
+  face["landmarks"] = numbers(f.landmarks);
+  face["crop"] = crop.m;
+  return face;
 }
 
 void find(const Options& o) {
@@ -51,7 +50,7 @@ void find(const Options& o) {
     const auto& d = found[i].detection;
     const faces::Crop crop = o.crop == "reference" ? faces::reference_crop(image.view(), d, o.margin)
                                                    : faces::centred_crop(image.view(), d, o.margin);
-    list.push_back(described(found[i], crop.affine));
+    list.push_back(with_points(found[i], crop.affine));
     if (!o.crops.empty())
       media::write_png((std::filesystem::path(o.crops) /
                         (std::filesystem::path(o.image).stem().string() + "_" + std::to_string(i) + ".png"))

@@ -126,5 +126,13 @@ TEST_CASE("sizes that do not fit are errors") {
   CHECK_THROWS_AS(conv(dev, to, from, w.matrix(), bias.vector(), None{}, Window{1, 2, 3, 1, 1, 1, 1}), Error);
   CHECK_THROWS_AS(conv(dev, to, from, w.matrix(), bias.vector(), None{}, Window{3, 3, 3, 1, 1, 1, 1}), Error);
   CHECK_THROWS_AS(conv(dev, to, from, w.matrix(), bias.vector(), None{}, Window{1, 3, 3, 0, 1, 1, 1}), Error);
+  // windows that lie outside as a whole
+  Random<float> point(3, 4, 5);
+  CHECK_THROWS_AS(conv(dev, to, from, point.matrix(), bias.vector(), None{}, Window{1, 1, 1, 1, 1, 1, 0}), Error);
+  CHECK_THROWS_AS(conv(dev, to, from, point.matrix(), bias.vector(), None{}, Window{1, 1, 1, 2, 1, 0, 0}), Error);
+  CHECK_THROWS_AS(conv(dev, to, from, point.matrix(), bias.vector(), None{}, Window{1, 1, 1, 1, 2, 0, 0}), Error);
+  const Picture three(y.values.data(), Index(4), Index(4), Index(3));
+  CHECK_THROWS_AS(max_pool(dev, three, from, Window{1, 2, 2, 3, 1, 0, 0}), Error);
+  CHECK_THROWS_AS(max_pool(dev, three, from, Window{1, 2, 2, 1, 1, 0, 2}), Error);
   CHECK_NOTHROW(conv(dev, to, from, w.matrix(), bias.vector(), None{}, Window{1, 3, 3, 1, 1, 1, 1}));
 }

@@ -160,6 +160,21 @@ TEST_CASE("a centred crop stays in the picture, whatever the box") {
   }
 }
 
+TEST_CASE("boxes that are no numbers, and nets of another kind, are errors") {
+  const media::Image image(64, 48);
+  faces::Detection d;
+  for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(), -1e30f}) {
+    d.box = {10, bad, 20, 20};
+    CHECK_THROWS_AS(faces::reference_crop(image.view(), d), Error);
+    CHECK_THROWS_AS(faces::centred_crop(image.view(), d), Error);
+  }
+  d.box = {500, 400, 20, 20};  // beyond the picture: the released tool has nothing to cut, a centred crop moves in
+  CHECK_THROWS_AS(faces::reference_crop(image.view(), d), Error);
+  CHECK(faces::centred_crop(image.view(), d).image.width() == faces::kCropSide);
+  CHECK_THROWS_AS(faces::Detector(kNets + "face_landmarks_detector.tflite"), Error);
+  CHECK_THROWS_AS(faces::Landmarker(kNets + "face_detector.tflite"), Error);
+}
+
 TEST_CASE("the face mesh equals MediaPipe's published vectors") {
   // They were computed in half precision on a GPU: 1.5 of 256 pixels at most, 0.25 in the mean.
   const faces::ConvNet net(kNets + "face_landmarks_detector.tflite");

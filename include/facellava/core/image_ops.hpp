@@ -5,7 +5,8 @@
 
 namespace facellava {
 
-// A window of taps that moves over each picture; what lies outside counts as zero, for max_pool as nothing.
+// A window of taps that moves over each picture; what lies outside counts as zero, for max_pool as nothing. Every
+// window has a tap inside.
 struct Window {
   int images = 1;
   int height = 1, width = 1;  // taps
@@ -21,6 +22,12 @@ void check_window(const Y& y, const X& x, const Window& w, const char* what) {
     throw Error(ErrorKind::kArgument, std::string(what) + ": expected sizes and strides of at least 1");
   check_equal(0, x.size(0) % w.images, what);
   check_equal(0, y.size(0) % w.images, what);
+  const auto inside = [](Index from, Index to, int taps, int stride, int before) {  // the first window and the last
+    return before < taps && (to - 1) * stride - before < from;
+  };
+  if (!inside(x.size(0) / w.images, y.size(0) / w.images, w.height, w.stride_y, w.top) ||
+      !inside(x.size(1), y.size(1), w.width, w.stride_x, w.left))
+    throw Error(ErrorKind::kShape, std::string(what) + ": expected windows that each have a tap inside the picture");
 }
 
 }  // namespace detail
@@ -50,7 +57,7 @@ void depthwise_conv(D& dev, Y y, X x, W w, B bias, const Window& window) {
   dev.depthwise_conv(out(y), in(x), in(w), in(bias), window);
 }
 
-// y[p, c] = max x[taps of p, c].   x [n h, w, c], y [n h', w', c]. Every window has a tap inside.  =
+// y[p, c] = max x[taps of p, c].   x [n h, w, c], y [n h', w', c].  =
 template <class D, class Y, class X>
 void max_pool(D& dev, Y y, X x, const Window& window) {
   here<D, Y, X>();

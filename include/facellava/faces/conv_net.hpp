@@ -57,6 +57,8 @@ class ConvNet {
  private:
   static constexpr Index kMost = Index(1) << 26;  // numbers of a tensor, and of all that are needed at a time
 
+  static constexpr int kMostTaps = 1024;  // of a side of a window
+
   struct Step {
     io::TfliteOp op;
     std::vector<int> inputs;  // activations
@@ -238,7 +240,9 @@ class ConvNet {
       if (n.inputs.size() < 3) fail("a convolution lacks its weights or its bias");
       take_weights(g, n, s, x[2], y[2]);
     }
-    if (w.height < 1 || w.width < 1 || w.stride_y < 1 || w.stride_x < 1) fail("a window without taps or stride");
+    for (const int size : {w.height, w.width, w.stride_y, w.stride_x})
+      if (size < 1 || size > kMostTaps)
+        fail("expected taps and strides from 1 to " + std::to_string(kMostTaps) + ", found " + std::to_string(size));
     w.top = padding(n.same_padding, x[0], y[0], w.height, w.stride_y);
     w.left = padding(n.same_padding, x[1], y[1], w.width, w.stride_x);
   }

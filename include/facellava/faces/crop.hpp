@@ -38,14 +38,12 @@ struct Cut {
 // added on each side, but no more than the picture has on every side (it may be negative). The result is empty or
 // leaves the picture where the tool fails.
 inline Cut reference_cut(int width, int height, const std::array<int, 4>& box, double margin_percent) {
-  const auto [x, y, w, h] = box;
-  const double share = margin_percent / 100;
-  const double most =
-      std::min({share * w, share * h, double(x), double(y), double(width - x - w), double(height - y - h)});
-  const int margin = int(most);
-  const double side = (w + h) / 2.;
-  return {std::max(0, x - margin), std::max(0, y - margin), int(std::min(x + side + margin, double(width - 1))),
-          int(std::min(y + side + margin, double(height - 1)))};
+  const double x = box[0], y = box[1], w = box[2], h = box[3], share = margin_percent / 100;
+  const double margin = std::trunc(std::min({share * w, share * h, x, y, width - x - w, height - y - h}));
+  const double side = (w + h) / 2;
+  const auto whole = [](double v) { return int(std::clamp(v, -1e9, 1e9)); };
+  return {whole(std::max(0., x - margin)), whole(std::max(0., y - margin)),
+          whole(std::min(x + side + margin, width - 1.)), whole(std::min(y + side + margin, height - 1.))};
 }
 
 namespace detail {
@@ -110,8 +108,18 @@ inline Affine affine_of(const Cut& c, int side = kCropSide) {
   return {{x, 0, -x * float(c.left), 0, y, -y * float(c.top)}};
 }
 
-// What the released tool makes of a picture with this one face.
+// Throws kNonFinite unless the box is of numbers that a picture can have.
+inline void check_box(const Box& b, const char* what) {
+  for (const float v : {b.x, b.y, b.width, b.height})
+    if (!(std::abs(v) < 1e9f))
+      throw Error(ErrorKind::kNonFinite, std::string(what) + ": expected a box in pixels, found " +
+                                             std::to_string(b.x) + ", " + std::to_string(b.y) + ", " +
+                                             std::to_string(b.width) + " x " + std::to_string(b.height));
+}
+
+// What the released tool makes of a picture with this one face. Errors: as resize_cut, check_box.
 inline Crop reference_crop(const media::PixelView& v, const Detection& d, double margin_percent = 0) {
+  check_box(d.box, "reference_crop");
   const std::array<int, 4> box{int(d.box.x), int(d.box.y), int(d.box.width), int(d.box.height)};
   const Cut cut = reference_cut(v.width, v.height, box, margin_percent);
   return {resize_cut(v, cut), affine_of(cut)};
@@ -132,6 +140,7 @@ inline Cut centred_cut(int width, int height, const Box& b, double margin_percen
 inline Crop centred_crop(const media::PixelView& v, const Detection& d, double margin_percent = 0,
                          int side = kCropSide) {
   media::check_pixels(v, "centred_crop");
+  check_box(d.box, "centred_crop");
   const Cut cut = centred_cut(v.width, v.height, d.box, margin_percent);
   const int n = cut.right - cut.left;
   media::PixelView part = v;

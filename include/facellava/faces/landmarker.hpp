@@ -1,10 +1,7 @@
 // 68 landmarks of detected faces, by MediaPipe's face mesh: each face is turned upright, enlarged and sampled at the
-// net's size; the mesh's points go back to pixels of the picture, and the 68 are means of them. Source: "Attention
-// Mesh" (arXiv 2006.10962); MediaPipe's face_landmark graphs; the table of the 68 from Mediapipe_2_Dlib_Landmarks
-// (Peizhi Yan, MIT).
+// net's size; the mesh's points go back to pixels of the picture, and the 68 are means of them.
+// Source: "Attention Mesh" (arXiv 2006.10962); MediaPipe's face_landmark graphs.
 #pragma once
-#include <numbers>
-
 #include "facellava/faces/detector.hpp"
 #include "facellava/faces/mesh_points.hpp"
 

@@ -147,6 +147,9 @@ class Model final : public AnyModel {
     loaded_.video_tower = M::kVideo && !missing(is_video_tower_leaf, "video tower");
   }
 
+  Model(const Model&) = delete;  // its leaves point into it
+  Model& operator=(const Model&) = delete;
+
   const FaceLlavaConfig& config() const override { return M::kConfig; }
   LandmarkModules landmark_modules() const override { return loaded_.landmarks; }
   std::unique_ptr<AnySession> open(const SessionOptions& o) const override { return open_(*this, o); }
