@@ -32,20 +32,30 @@ nlohmann::json measure(const std::string& file, const std::string& nets, int thr
   cpu::Device dev({.threads = threads, .isa = cpu::isa_from_name(isa)});
   const media::Image image = media::read_image(file);
   faces::FaceFinder finder(nets);
-  faces::Detector detector(nets + "/face_detector.tflite");
-  faces::Landmarker landmarker(nets + "/face_landmarks_detector.tflite");
+  faces::FaceFinder near(nets, {.range = faces::DetectionRange::kShort});
+  faces::Detector detector(nets + "/face_detector.tflite"), far(nets + "/face_detector_full_range.tflite");
+  faces::Landmarker mesh(nets + "/face_landmarks_detector.tflite");
+  faces::Landmarker face_api(nets + "/face_landmark_68_model-weights_manifest.json");
   const auto found = detector.detect(dev, image.view());
   if (found.empty()) throw Error(ErrorKind::kArgument, file + ": found no face to measure with");
   const std::span one(found.data(), 1);
   nlohmann::json ms;
   ms["decode"] = best_milliseconds(std::max(1, rounds / 10), [&] { media::read_image(file); });
-  ms["detector"] = best_milliseconds(rounds, [&] { detector.detect(dev, image.view()); });
-  ms["mesh"] = best_milliseconds(rounds, [&] { landmarker.landmarks(dev, image.view(), one); });
+  ms["detector, short range"] = best_milliseconds(rounds, [&] { detector.detect(dev, image.view()); });
+  ms["detector, full range"] = best_milliseconds(rounds, [&] { far.detect(dev, image.view()); });
+  ms["mesh"] = best_milliseconds(rounds, [&] { mesh.landmarks(dev, image.view(), one); });
+  ms["face-api"] = best_milliseconds(rounds, [&] { face_api.landmarks(dev, image.view(), one); });
+  const std::vector<faces::Detection> eight(8, found[0]);
+  ms["face-api, 8 faces"] = best_milliseconds(rounds, [&] { face_api.landmarks(dev, image.view(), eight); });
   ms["crop"] = best_milliseconds(rounds, [&] { faces::centred_crop(image.view(), found[0]); });
-  ms["decode to landmarks"] = best_milliseconds(std::max(1, rounds / 10), [&] {
-    const media::Image picture = media::read_image(file);
-    for (const faces::Face& f : finder.find(dev, picture.view())) faces::centred_crop(picture.view(), f.detection);
-  });
+  const auto whole = [&](faces::FaceFinder& by) {
+    return best_milliseconds(std::max(1, rounds / 10), [&] {
+      const media::Image picture = media::read_image(file);
+      for (const faces::Face& f : by.find(dev, picture.view())) faces::centred_crop(picture.view(), f.detection);
+    });
+  };
+  ms["file to crops and landmarks, short range"] = whole(near);
+  ms["file to crops and landmarks, both"] = whole(finder);
   return {{"width", image.width()},   {"height", image.height()},        {"faces", found.size()},
           {"threads", dev.threads()}, {"isa", cpu::isa_name(dev.isa())}, {"milliseconds", ms}};
 }

@@ -1,4 +1,4 @@
-"""The two face nets in LiteRT (ai-edge-litert, with XNNPACK), one picture, milliseconds: what bench_faces is compared
+"""The face nets of MediaPipe in LiteRT (ai-edge-litert, with XNNPACK), one picture, milliseconds: what bench_faces is compared
 with. Only the nets: no sampling of the picture, no suppression.
 
     litert_faces.py examples/facellava/nets [--threads N]        needs ai-edge-litert and numpy
@@ -19,7 +19,7 @@ p.add_argument("--rounds", type=int, default=100)
 args = p.parse_args()
 
 milliseconds = {}
-for name in ("face_detector", "face_landmarks_detector"):
+for name in ("face_detector", "face_detector_full_range", "face_landmarks_detector"):
     net = Interpreter(str(args.nets / f"{name}.tflite"), num_threads=args.threads)
     net.allocate_tensors()
     entry = net.get_input_details()[0]

@@ -14,9 +14,9 @@ namespace {
 using namespace facellava;
 
 struct Options {
-  std::string image, crops, draw, nets = kNets, crop = "corrected", orientation = "reference";
+  std::string image, crops, draw, crop = "corrected", orientation = "reference";
   double margin = 0;
-  faces::DetectorOptions detector;
+  FinderOptions finder;
   int threads = 0;
   bool json = false;
 };
@@ -34,13 +34,14 @@ nlohmann::json with_points(const faces::Face& f, const faces::Affine& crop) {
   return face;
 }
 
-void find(const Options& o) {
+void find(Options o) {
   media::DecodeOptions decode;
   if (o.orientation == "exif") decode.orientation = media::Orientation::kExif;
   media::Image image = media::read_image(o.image, decode);
-  faces::FaceFinder finder(o.nets);
+  if (o.crop == "reference") o.finder.options.range = faces::DetectionRange::kShort;
+  faces::FaceFinder finder = o.finder.open();
   cpu::Device dev({.threads = o.threads});
-  const auto found = finder.find(dev, image.view(), o.detector);
+  const auto found = finder.find(dev, image.view());
   if (o.crop == "reference" && found.size() != 1)
     throw Error(ErrorKind::kArgument, o.image + ": the released tool crops pictures of exactly one face, found " +
                                           std::to_string(found.size()));
@@ -83,17 +84,17 @@ void add_faces(CLI::App& app) {
   command->add_flag("--json", o->json, "Print JSON");
   command->add_option("--crops", o->crops, "Folder for a crop of 256 x 256 of each face");
   command
-      ->add_option("--crop", o->crop,
-                   "corrected: a square around the box; reference: the released tool's, of exactly one face")
+      ->add_option(
+          "--crop", o->crop,
+          "corrected: a square around the box; reference: the released tool's, of exactly one face (found by the "
+          "short-range detector)")
       ->check(CLI::IsMember({"corrected", "reference"}))
       ->capture_default_str();
   command->add_option("--margin", o->margin, "Per cent of the box that a crop adds on each side")
       ->check(CLI::Range(0., 500.))
       ->capture_default_str();
   command->add_option("--draw", o->draw, "PNG of the picture with boxes, regions and points");
-  command->add_option("--min-score", o->detector.min_score)->check(CLI::Range(0.f, 1.f))->capture_default_str();
-  command->add_option("--nets", o->nets, "Folder of face_detector.tflite and face_landmarks_detector.tflite")
-      ->capture_default_str();
+  o->finder.add_to(*command);
   command->add_option("--orientation", o->orientation, "reference: EXIF ignored, as released; exif: applied")
       ->check(CLI::IsMember({"reference", "exif"}))
       ->capture_default_str();

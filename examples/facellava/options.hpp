@@ -49,8 +49,6 @@ Loaded load(const ModelOptions&);
 std::size_t available_memory();
 
 // Commands; each adds its options and what it does to the app. They throw facellava::Error.
-inline constexpr const char* kNets = FACELLAVA_NETS;  // face_detector.tflite, face_landmarks_detector.tflite
-
 void add_ask(CLI::App&);
 void add_score(CLI::App&);
 void add_tokenize(CLI::App&);

@@ -21,7 +21,7 @@ void Question::add_to(CLI::App& app, std::vector<std::string>& landmarks_option)
       "--landmarks", landmarks_option,
       "68 points in pixels of the given picture (.npy, .pts, .json), one file a picture; none; or auto: each "
       "face of a picture is found, cut out and asked about; default: auto where the model uses landmarks");
-  app.add_option("--nets", nets, "Folder of the nets of auto")->capture_default_str();
+  finder.add_to(app);
   auto* q = app.add_option("--question", question, "A question, put into the prompt template");
   app.add_option("--prompt", prompt, "The whole prompt, verbatim, with <image> where pictures stand")->excludes(q);
   app.add_option("--template", prompt_template,
@@ -219,7 +219,7 @@ std::vector<Prepared> prepare_faces(const Question& q, const Loaded& model) {
   const TowerConfig& tower = model.model->config().image;
   if (tower.layers == 0) throw Error(ErrorKind::kArgument, "the model has no tower for images");
   const media::Image image = media::read_image(q.images[0]);
-  faces::FaceFinder finder(q.nets);
+  faces::FaceFinder finder = q.finder.open();
   cpu::Device dev(model.device);
   const auto found = finder.find(dev, image.view());
   if (found.empty())

@@ -5,8 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "facellava/faces/detector.hpp"
-#include "options.hpp"
+#include "finder_options.hpp"
 
 namespace tool {
 
@@ -18,7 +17,7 @@ struct Question {
   std::vector<std::optional<std::string>> landmarks;
   bool without_landmarks = false;
   enum class FindFaces { kNever, kIfNeeded, kAlways } find_faces = FindFaces::kNever;  // and their landmarks
-  std::string nets = kNets;
+  FinderOptions finder;
 
   void add_to(CLI::App& app, std::vector<std::string>& landmarks_option);
   void take_landmarks(const std::vector<std::string>& landmarks_option);

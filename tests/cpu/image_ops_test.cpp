@@ -66,16 +66,22 @@ TEST_CASE("conv") {
     const Picture to(y.values.data(), c.images * high, wide, Index(c.out));
     const Exact exact_from(xd.values.data(), Index(c.images * c.height), Index(c.width), Index(c.in));
     const Exact exact_to(yd.values.data(), c.images * high, wide, Index(c.out));
-    conv(dev, to, from, w.matrix(), bias.vector(), None{}, c.window);
-    conv(ref, exact_to, exact_from, wd.matrix(), biasd.vector(), None{}, c.window);
+    conv(dev, to, from, w.matrix(), bias.vector(), None{}, None{}, c.window);
+    conv(ref, exact_to, exact_from, wd.matrix(), biasd.vector(), None{}, None{}, c.window);
     CHECK(error(y, yd) < 1e-6);  // sums of at most 132 terms
-    conv(dev, to, from, w.matrix(), bias.vector(), slope.vector(), c.window);
-    conv(ref, exact_to, exact_from, wd.matrix(), biasd.vector(), slopes.vector(), c.window);
+    Random<float> residual(c.images * high * wide, c.out, 6);
+    auto residuals = residual.as<double>();
+    const Picture more(residual.values.data(), c.images * high, wide, Index(c.out));
+    const Exact exact_more(residuals.values.data(), c.images * high, wide, Index(c.out));
+    conv(dev, to, from, w.matrix(), bias.vector(), more, slope.vector(), c.window);
+    conv(ref, exact_to, exact_from, wd.matrix(), biasd.vector(), exact_more, slopes.vector(), c.window);
     CHECK(error(y, yd) < 1e-6);  // sums of at most 132 terms
+    conv(dev, more, from, w.matrix(), bias.vector(), more, slope.vector(), c.window);
+    for (Index i = 0; i < to.count(); ++i) CHECK(residual.values[std::size_t(i)] == y.values[std::size_t(i)]);
   });
 }
 
-TEST_CASE("depthwise_conv and max_pool") {
+TEST_CASE("depthwise_conv and pools") {
   each_case([](cpu::Device& dev, ref::Device& ref, const Case& c, Index high, Index wide) {
     const Index taps = c.window.height * c.window.width;
     Random<float> x(c.images * c.height * c.width, c.in, 1), w(taps, c.in, 2), bias(1, c.in, 3);
@@ -91,7 +97,33 @@ TEST_CASE("depthwise_conv and max_pool") {
     max_pool(dev, to, from, c.window);
     max_pool(ref, exact_to, exact_from, c.window);
     CHECK(error(y, yd) == 0);
+    average_pool(dev, to, from, c.window);
+    average_pool(ref, exact_to, exact_from, c.window);
+    CHECK(error(y, yd) < 1e-6);
   });
+}
+
+TEST_CASE("resize_bilinear: larger, smaller, the same; a constant stays one") {
+  ref::Device ref;
+  const int sizes[][4] = {{3, 5, 6, 10}, {6, 4, 4, 3}, {5, 7, 5, 7}, {1, 1, 4, 3}, {2, 9, 7, 1}};  // high, wide, to
+  for (cpu::Isa isa : cpu::kIsas) {
+    if (isa > cpu::best_isa()) continue;
+    cpu::Device dev({.threads = 2, .isa = isa});
+    for (const auto& s : sizes) {
+      const Index images = 2, channels = 19;
+      Random<float> x(images * s[0] * s[1], channels, 1), y(images * s[2] * s[3], channels, 2);
+      auto xd = x.as<double>(), yd = y.as<double>();
+      const Picture from(x.values.data(), images * s[0], Index(s[1]), channels);
+      const Picture to(y.values.data(), images * s[2], Index(s[3]), channels);
+      resize_bilinear(dev, to, from, int(images));
+      resize_bilinear(ref, Exact(yd.values.data(), images * s[2], Index(s[3]), channels),
+                      Exact(xd.values.data(), images * s[0], Index(s[1]), channels), int(images));
+      CHECK(error(y, yd) < 1e-6);  // sums of four
+      std::fill(x.values.begin(), x.values.end(), 0.75f);
+      resize_bilinear(dev, to, from, int(images));
+      for (Index i = 0; i < to.count(); ++i) CHECK(y.values[std::size_t(i)] == doctest::Approx(0.75).epsilon(1e-6));
+    }
+  }
 }
 
 TEST_CASE("add and prelu, in place too") {
@@ -123,16 +155,19 @@ TEST_CASE("sizes that do not fit are errors") {
   cpu::Device dev({.threads = 1});
   Random<float> x(16, 3, 1), w(9 * 3, 4, 2), bias(1, 4, 3), y(16, 4, 4);
   const Picture from(x.values.data(), Index(4), Index(4), Index(3)), to(y.values.data(), Index(4), Index(4), Index(4));
-  CHECK_THROWS_AS(conv(dev, to, from, w.matrix(), bias.vector(), None{}, Window{1, 2, 3, 1, 1, 1, 1}), Error);
-  CHECK_THROWS_AS(conv(dev, to, from, w.matrix(), bias.vector(), None{}, Window{3, 3, 3, 1, 1, 1, 1}), Error);
-  CHECK_THROWS_AS(conv(dev, to, from, w.matrix(), bias.vector(), None{}, Window{1, 3, 3, 0, 1, 1, 1}), Error);
+  CHECK_THROWS_AS(conv(dev, to, from, w.matrix(), bias.vector(), None{}, None{}, Window{1, 2, 3, 1, 1, 1, 1}), Error);
+  CHECK_THROWS_AS(conv(dev, to, from, w.matrix(), bias.vector(), None{}, None{}, Window{3, 3, 3, 1, 1, 1, 1}), Error);
+  CHECK_THROWS_AS(conv(dev, to, from, w.matrix(), bias.vector(), None{}, None{}, Window{1, 3, 3, 0, 1, 1, 1}), Error);
   // windows that lie outside as a whole
   Random<float> point(3, 4, 5);
-  CHECK_THROWS_AS(conv(dev, to, from, point.matrix(), bias.vector(), None{}, Window{1, 1, 1, 1, 1, 1, 0}), Error);
-  CHECK_THROWS_AS(conv(dev, to, from, point.matrix(), bias.vector(), None{}, Window{1, 1, 1, 2, 1, 0, 0}), Error);
-  CHECK_THROWS_AS(conv(dev, to, from, point.matrix(), bias.vector(), None{}, Window{1, 1, 1, 1, 2, 0, 0}), Error);
+  CHECK_THROWS_AS(conv(dev, to, from, point.matrix(), bias.vector(), None{}, None{}, Window{1, 1, 1, 1, 1, 1, 0}),
+                  Error);
+  CHECK_THROWS_AS(conv(dev, to, from, point.matrix(), bias.vector(), None{}, None{}, Window{1, 1, 1, 2, 1, 0, 0}),
+                  Error);
+  CHECK_THROWS_AS(conv(dev, to, from, point.matrix(), bias.vector(), None{}, None{}, Window{1, 1, 1, 1, 2, 0, 0}),
+                  Error);
   const Picture three(y.values.data(), Index(4), Index(4), Index(3));
   CHECK_THROWS_AS(max_pool(dev, three, from, Window{1, 2, 2, 3, 1, 0, 0}), Error);
   CHECK_THROWS_AS(max_pool(dev, three, from, Window{1, 2, 2, 1, 1, 0, 2}), Error);
-  CHECK_NOTHROW(conv(dev, to, from, w.matrix(), bias.vector(), None{}, Window{1, 3, 3, 1, 1, 1, 1}));
+  CHECK_NOTHROW(conv(dev, to, from, w.matrix(), bias.vector(), None{}, None{}, Window{1, 3, 3, 1, 1, 1, 1}));
 }

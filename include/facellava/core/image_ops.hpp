@@ -1,6 +1,8 @@
 // The ops of convolutional nets, as core/ops.hpp: checked front doors, devices with members of the same names.
 // Pictures are [images · height, width, channels], one below the other; Window says how many there are.
 #pragma once
+#include <algorithm>
+
 #include "facellava/core/ops.hpp"
 
 namespace facellava {
@@ -30,19 +32,35 @@ void check_window(const Y& y, const X& x, const Window& w, const char* what) {
     throw Error(ErrorKind::kShape, std::string(what) + ": expected windows that each have a tap inside the picture");
 }
 
+// Where point i of n lies between the m points of a line: the one before it, the one behind it, the latter's share.
+struct Between {
+  Index before, after;
+  float share;
+};
+inline Between between(Index i, Index n, Index m) {
+  const float at = std::clamp((float(i) + 0.5f) * float(m) / float(n) - 0.5f, 0.f, float(m - 1));
+  const auto before = Index(at);
+  return {before, std::min(before + 1, m - 1), at - float(before)};
+}
+
 }  // namespace detail
 
-// y[p, o] = f(bias[o] + Σ x[taps of p, i] w[tap, i, o]), f: PReLU with slope[o], or nothing.
-// x [n h, w, in], y [n h', w', out], w [height · width · in, out], bias, slope [out]; slope may be None.  =
-template <class D, class Y, class X, class W, class B, class S>
-void conv(D& dev, Y y, X x, W w, B bias, S slope, const Window& window) {
-  here<D, Y, X, W, B, S>();
+// y[p, o] = f(bias[o] + Σ x[taps of p, i] w[tap, i, o] + residual[p, o]), f: PReLU with slope[o], or nothing.
+// x [n h, w, in], y, residual [n h', w', out], w [height · width · in, out], bias, slope [out]; residual and slope may
+// be None.  =   residual may be y.
+template <class D, class Y, class X, class W, class B, class R, class S>
+void conv(D& dev, Y y, X x, W w, B bias, R residual, S slope, const Window& window) {
+  here<D, Y, X, W, B, R, S>();
   detail::check_window(y, x, window, "conv: rows of whole pictures");
   check_equal(window.height * window.width * x.size(2), w.size(0), "conv: rows of w");
   same<1, 2>(w, y, "conv: columns of w and channels of y");
   same<0, 2>(bias, y, "conv: bias and channels of y");
+  same<0, 0>(residual, y, "conv: rows of the residual");
+  if constexpr (kPresent<R>) check_equal(y.stride, residual.stride, "conv: stride of the residual, which lies as y");
+  same<1, 1>(residual, y, "conv: width of the residual");
+  same<2, 2>(residual, y, "conv: channels of the residual");
   same<0, 2>(slope, y, "conv: slopes and channels of y");
-  dev.conv(out(y), in(x), in(w), in(bias), in(slope), window);
+  dev.conv(out(y), in(x), in(w), in(bias), in(residual), in(slope), window);
 }
 
 // y[p, c] = bias[c] + Σ x[taps of p, c] w[tap, c].   x [n h, w, c], y [n h', w', c], w [height · width, c], bias [c]. =
@@ -64,6 +82,26 @@ void max_pool(D& dev, Y y, X x, const Window& window) {
   detail::check_window(y, x, window, "max_pool: rows of whole pictures");
   same<2, 2>(x, y, "max_pool: channels");
   dev.max_pool(out(y), in(x), window);
+}
+
+// y[p, c] = the mean of x[taps of p, c], of those inside the picture.   x [n h, w, c], y [n h', w', c].  =
+template <class D, class Y, class X>
+void average_pool(D& dev, Y y, X x, const Window& window) {
+  here<D, Y, X>();
+  detail::check_window(y, x, window, "average_pool: rows of whole pictures");
+  same<2, 2>(x, y, "average_pool: channels");
+  dev.average_pool(out(y), in(x), window);
+}
+
+// Each picture resized, bilinear between the centres of pixels, the edge's beyond them, never antialiased.
+// x [n h, w, c], y [n h', w', c].  =
+template <class D, class Y, class X>
+void resize_bilinear(D& dev, Y y, X x, int images) {
+  here<D, Y, X>();
+  same<2, 2>(x, y, "resize_bilinear: channels");
+  check_equal(0, x.size(0) % images, "resize_bilinear: rows of whole pictures");
+  check_equal(0, y.size(0) % images, "resize_bilinear: rows of whole pictures");
+  dev.resize_bilinear(out(y), in(x), images);
 }
 
 // y = f(a + b), f: PReLU with slope[c], or nothing.   a, b, y [r, c], slope [c] or None.  =   y may be a or b.

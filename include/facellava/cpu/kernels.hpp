@@ -61,14 +61,6 @@ struct Kernels {
   void (*weigh_bf16)(float* o, Index ldo, const float* p, Index ldp, const bf16* v, Index ldv, Index m, Index n,
                      Index d);
   void (*round_bf16)(bf16* y, const float* x, Index n);
-
-  // Pixels of a net's layer, one behind the other in y and `step` floats apart in x. Taps: rows and columns of a window
-  // that lies inside, ldx floats from row to row of x, ldw of w.
-  void (*depthwise)(float* y, const float* x, Index ldx, Index step, const float* w, Index ldw, const float* bias,
-                    Index channels, Index rows, Index columns, Index pixels);
-  void (*maximum)(float* y, const float* x, Index ldx, Index channels, Index rows, Index columns);  // one pixel
-  // y = x + b, or x where b is null, then PReLU unless slope is null; pixels of n channels. y may be x or b.
-  void (*add_prelu)(float* y, const float* x, const float* b, const float* slope, Index pixels, Index n);
 };
 
 inline const Multiplier* Kernels::native(Format f) const {

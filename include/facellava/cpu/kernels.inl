@@ -250,64 +250,6 @@ FACELLAVA_TARGET inline void weigh(float* o, Index ldo, const float* p, Index ld
   for (; i < m; ++i) weigh_rows<1>(o + i * ldo, ldo, p + i * ldp, ldp, v, ldv, n, d);
 }
 
-// ---- convolutional nets
-
-// One vector of channels of a 3 × 3 window: its weights stay in registers.
-FACELLAVA_TARGET inline void depthwise_square(float* y, const float* x, Index ldx, Index step, const float* w,
-                                              Index ldw, Reg bias, Index channels, Index n, Index pixels) {
-  Reg r[9];
-#pragma GCC unroll 9
-  for (int t = 0; t < 9; ++t) r[t] = load_first(w + t / 3 * ldw + t % 3 * channels, n);
-  for (Index i = 0; i < pixels; ++i, x += step, y += channels) {
-    Reg sum = bias;
-#pragma GCC unroll 9
-    for (int t = 0; t < 9; ++t) sum = fma(load_first(x + t / 3 * ldx + t % 3 * channels, n), r[t], sum);
-    store_first(y, sum, n);
-  }
-}
-FACELLAVA_TARGET inline void depthwise(float* y, const float* x, Index ldx, Index step, const float* w, Index ldw,
-                                       const float* bias, Index channels, Index rows, Index columns, Index pixels) {
-  for (Index c = 0; c < channels; c += kLanes) {
-    const Index n = std::min<Index>(kLanes, channels - c);
-    const Reg start = load_first(bias + c, n);
-    if (rows == 3 && columns == 3) {
-      depthwise_square(y + c, x + c, ldx, step, w + c, ldw, start, channels, n, pixels);
-      continue;
-    }
-    for (Index i = 0; i < pixels; ++i) {
-      Reg sum = start;
-      for (Index a = 0; a < rows; ++a)
-        for (Index b = 0; b < columns; ++b) {
-          const Index at = b * channels + c;
-          sum = fma(load_first(x + i * step + a * ldx + at, n), load_first(w + a * ldw + at, n), sum);
-        }
-      store_first(y + i * channels + c, sum, n);
-    }
-  }
-}
-FACELLAVA_TARGET inline void maximum(float* y, const float* x, Index ldx, Index channels, Index rows, Index columns) {
-  for (Index c = 0; c < channels; c += kLanes) {
-    const Index n = std::min<Index>(kLanes, channels - c);
-    Reg top = load_first(x + c, n);
-    for (Index a = 0; a < rows; ++a)
-      for (Index b = 0; b < columns; ++b) top = max(load_first(x + a * ldx + b * channels + c, n), top);
-    store_first(y + c, top, n);
-  }
-}
-FACELLAVA_TARGET inline void add_prelu(float* y, const float* x, const float* b, const float* slope, Index pixels,
-                                       Index n) {
-  const Reg zero = splat(0);
-  for (Index c = 0; c < n; c += kLanes) {
-    const Index left = std::min<Index>(kLanes, n - c);
-    const Reg bend = slope ? load_first(slope + c, left) : splat(1);
-    for (Index at = c; at < pixels * n; at += n) {
-      Reg v = load_first(x + at, left);
-      if (b) v = add(v, load_first(b + at, left));
-      store_first(y + at, fma(bend, min(zero, v), max(zero, v)), left);
-    }
-  }
-}
-
 FACELLAVA_TARGET inline void round_bf16(bf16* y, const float* x, Index n) {
   for (Index k = 0; k < n; ++k) y[k] = to_bf16(x[k]);
 }
@@ -330,8 +272,5 @@ inline constexpr Kernels make_kernels() {
       .weigh = weigh<float>,
       .weigh_bf16 = weigh<bf16>,
       .round_bf16 = round_bf16,
-      .depthwise = depthwise,
-      .maximum = maximum,
-      .add_prelu = add_prelu,
   };
 }

@@ -84,28 +84,6 @@ void weigh(float* o, Index ldo, const float* p, Index ldp, const T* v, Index ldv
 }
 inline void round_bf16(bf16* y, const float* x, Index n) { std::transform(x, x + n, y, to_bf16); }
 
-inline void depthwise(float* y, const float* x, Index ldx, Index step, const float* w, Index ldw, const float* bias,
-                      Index channels, Index rows, Index columns, Index pixels) {
-  for (Index i = 0; i < pixels; ++i, x += step, y += channels) {
-    std::copy_n(bias, channels, y);
-    for (Index a = 0; a < rows; ++a)
-      for (Index b = 0; b < columns; ++b)
-        for (Index c = 0; c < channels; ++c) y[c] += x[a * ldx + b * channels + c] * w[a * ldw + b * channels + c];
-  }
-}
-inline void maximum(float* y, const float* x, Index ldx, Index channels, Index rows, Index columns) {
-  std::copy_n(x, channels, y);
-  for (Index a = 0; a < rows; ++a)
-    for (Index b = 0; b < columns; ++b)
-      for (Index c = 0; c < channels; ++c) y[c] = std::max(y[c], x[a * ldx + b * channels + c]);
-}
-inline void add_prelu(float* y, const float* x, const float* b, const float* slope, Index pixels, Index n) {
-  for (Index i = 0; i < pixels * n; ++i) {
-    const float v = b ? x[i] + b[i] : x[i];
-    y[i] = v > 0 || !slope ? v : slope[i % n] * v;
-  }
-}
-
 inline const Kernels& kernels() {
   static constexpr Kernels table{
       .exact = {panels, panel_bytes, pack, 0, product, 48},
@@ -124,9 +102,6 @@ inline const Kernels& kernels() {
       .weigh = weigh<float>,
       .weigh_bf16 = weigh<bf16>,
       .round_bf16 = round_bf16,
-      .depthwise = depthwise,
-      .maximum = maximum,
-      .add_prelu = add_prelu,
   };
   return table;
 }

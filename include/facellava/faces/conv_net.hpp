@@ -18,10 +18,9 @@ namespace facellava::faces {
 class ConvNet {
  public:
   // Errors: as io::Tflite; kFormat (shapes that do not follow from each other, operators in ways that no face net has).
-  explicit ConvNet(const std::string& path) : path_(path) {
-    const io::Tflite file(path);
-    build(file.graph());
-  }
+  explicit ConvNet(const std::string& path) : ConvNet(io::Tflite(path).graph(), path) {}
+  // name: what errors call the net.
+  ConvNet(const io::TfliteGraph& graph, std::string name) : path_(std::move(name)) { build(graph); }
 
   // [height, width, channels] of a picture.
   const std::vector<Index>& input_shape() const { return shapes_.at(std::size_t(input_)); }
@@ -61,7 +60,7 @@ class ConvNet {
 
   struct Step {
     io::TfliteOp op;
-    std::vector<int> inputs;  // activations
+    std::vector<int> inputs;  // activations; of a convolution a second one is added to its sums
     int output;
     Window window;  // images is set by run()
     const std::vector<float>*weights = nullptr, *bias = nullptr;
@@ -106,12 +105,19 @@ class ConvNet {
     const int x = s.inputs[0], y = s.output;
     switch (s.op) {
       case Op::kConv:
-        return conv(dev, picture(work, y, n), picture(work, x, n), weights(s), vector(*s.bias), slope, window);
+        if (s.inputs.size() > 1)
+          conv(dev, picture(work, y, n), picture(work, x, n), weights(s), vector(*s.bias),
+               picture(work, s.inputs[1], n), slope, window);
+        else
+          conv(dev, picture(work, y, n), picture(work, x, n), weights(s), vector(*s.bias), None{}, slope, window);
+        return;
       case Op::kAdd: return add(dev, pixels(work, y, n), pixels(work, x, n), pixels(work, s.inputs[1], n), slope);
       case Op::kDepthwiseConv:
         depthwise_conv(dev, picture(work, y, n), picture(work, x, n), weights(s), vector(*s.bias), window);
         break;
       case Op::kMaxPool: max_pool(dev, picture(work, y, n), picture(work, x, n), window); break;
+      case Op::kAveragePool: average_pool(dev, picture(work, y, n), picture(work, x, n), window); break;
+      case Op::kResizeBilinear: resize_bilinear(dev, picture(work, y, n), picture(work, x, n), n); break;
       case Op::kPad: pad(pixels(work, y, n), pixels(work, x, n)); break;
       case Op::kConcatenation: join(work, s, n); break;
       case Op::kLogistic:
@@ -203,7 +209,7 @@ class ConvNet {
     for (int t : s.inputs)
       if (t < 0 || !known[std::size_t(t)]) fail("an operator reads what is not computed before it");
     if (known[std::size_t(s.output)]) fail("a tensor is computed twice");
-    if (n.op == Op::kConv || n.op == Op::kDepthwiseConv || n.op == Op::kMaxPool) add_window(g, n, s);
+    if (n.op == Op::kConv || n.op == Op::kDepthwiseConv || is_pool(n.op)) add_window(g, n, s);
     if (n.op == Op::kConcatenation) {
       const int rank = int(g.tensors[std::size_t(s.output)].shape.size());
       if ((n.axis < 0 ? n.axis + rank : n.axis) != 1) fail("expected tensors joined along their first dimension");
@@ -216,6 +222,7 @@ class ConvNet {
       s.slope = keep(std::vector<float>(std::size_t(shapes_[std::size_t(s.output)].back())));
     }
     known[std::size_t(s.output)] = true;
+    if (n.op == Op::kAdd && joins_conv(s, readers)) return;
     if ((n.op == Op::kPrelu || n.op == Op::kRelu) && readers[std::size_t(s.inputs[0])] == 1 && follows(s.inputs[0])) {
       steps_.back().output = s.output;
       steps_.back().slope = s.slope;
@@ -223,8 +230,24 @@ class ConvNet {
       steps_.push_back(std::move(s));
     }
   }
+  // Makes a sum a part of the convolution right before it, if that is where one of its terms comes from.
+  bool joins_conv(const Step& sum, const std::vector<int>& readers) {
+    for (const int i : {0, 1}) {
+      const int t = sum.inputs[std::size_t(i)];
+      if (readers[std::size_t(t)] != 1 || !follows(t)) continue;
+      Step& last = steps_.back();
+      if (last.op != io::TfliteOp::kConv || last.inputs.size() > 1) return false;
+      last.inputs.push_back(sum.inputs[std::size_t(1 - i)]);
+      last.output = sum.output;
+      last.slope = sum.slope;
+      return true;
+    }
+    return false;
+  }
   // Whether tensor t is what the last step computes, with nothing done to it yet.
   bool follows(int t) const { return !steps_.empty() && steps_.back().output == t && !steps_.back().slope; }
+
+  static bool is_pool(io::TfliteOp op) { return op == io::TfliteOp::kMaxPool || op == io::TfliteOp::kAveragePool; }
 
   // Taps, strides and what lies outside; weights as [taps · in, out] or [taps, channels].
   void add_window(const io::TfliteGraph& g, const io::TfliteNode& n, Step& s) {
@@ -233,7 +256,7 @@ class ConvNet {
     Window& w = s.window;
     w.stride_y = n.stride_y;
     w.stride_x = n.stride_x;
-    if (n.op == io::TfliteOp::kMaxPool) {
+    if (is_pool(n.op)) {
       w.height = n.filter_y;
       w.width = n.filter_x;
     } else {
@@ -281,7 +304,9 @@ class ConvNet {
     const auto &x = shapes_[std::size_t(s.inputs[0])], &y = shapes_[std::size_t(s.output)];
     bool fits = count(s.inputs[0]) > 0 && count(s.output) > 0;
     switch (s.op) {
-      case Op::kMaxPool: fits = fits && x[2] == y[2]; break;
+      case Op::kMaxPool:
+      case Op::kAveragePool: fits = fits && x[2] == y[2]; break;
+      case Op::kResizeBilinear: fits = fits && x.size() == 3 && y.size() == 3 && x[2] == y[2]; break;
       case Op::kAdd: fits = fits && x == y && shapes_[std::size_t(s.inputs[1])] == y; break;
       case Op::kPrelu:
       case Op::kRelu:

@@ -1,5 +1,7 @@
-// Faces in a picture, by BlazeFace (short range): the net that the released crop tool uses, with MediaPipe's arithmetic
-// around it: the picture letterboxed to the net's square, anchors, scores, weighted non-maximum suppression.
+// Faces in a picture, by BlazeFace with MediaPipe's arithmetic around it: the picture letterboxed to the net's square,
+// anchors, scores, weighted non-maximum suppression. Two nets are known:
+//   short range   128 × 128: faces of about a tenth of the picture and more; what the released crop tool uses
+//   full range    192 × 192: smaller ones too, at four times the cost
 // Source: "BlazeFace" (arXiv 1907.05047); MediaPipe's face_detection_short_range and its calculators.
 #pragma once
 #include <array>
@@ -104,12 +106,16 @@ inline std::vector<Detection> suppress(std::vector<Detection> all, float max_ove
 
 class Detector {
  public:
-  // The .tflite file of BlazeFace, short range. Errors: as ConvNet; kFormat (another net).
+  // The .tflite file of either net. Errors: as ConvNet; kFormat (another net).
   explicit Detector(const std::string& path) : net_(path) {
-    const auto& shape = net_.input_shape();
-    const bool fits = shape == std::vector<Index>{kSide, kSide, 3} && net_.outputs() == 2 &&
-                      net_.output_size(0) == kAnchors * kNumbers && net_.output_size(1) == kAnchors;
-    if (!fits) throw Error(ErrorKind::kFormat, path + ": is not the short-range face detector");
+    const auto fits = [&](const BlazeFace& n) {
+      return net_.input_shape() == std::vector<Index>{n.side, n.side, 3} && net_.outputs() == 2 &&
+             net_.output_size(0) == n.anchors() * kNumbers && net_.output_size(1) == n.anchors();
+    };
+    const auto* kind = std::find_if(std::begin(kNets), std::end(kNets), fits);
+    if (kind == std::end(kNets))
+      throw Error(ErrorKind::kFormat, path + ": is neither the short-range nor the full-range face detector");
+    kind_ = *kind;
   }
 
   // The faces of each picture, best score first; none is no error. Errors: as media::check_pixels.
@@ -117,17 +123,17 @@ class Detector {
   std::vector<std::vector<Detection>> detect(Device& dev, std::span<const media::PixelView> pictures,
                                              const DetectorOptions& o = {}) {
     if (pictures.empty()) return {};
-    constexpr Index kPicture = Index(kSide) * kSide * 3;
-    input_.resize(pictures.size() * std::size_t(kPicture));
+    const Index numbers = Index(kind_.side) * kind_.side * 3, anchors = kind_.anchors();
+    input_.resize(pictures.size() * std::size_t(numbers));
     for (std::size_t i = 0; i < pictures.size(); ++i) {
       media::check_pixels(pictures[i], "Detector");
-      detail::letterbox(input_.data() + Index(i) * kPicture, pictures[i], kSide);
+      detail::letterbox(input_.data() + Index(i) * numbers, pictures[i], kind_.side);
     }
     const auto results = net_.run(dev, input_, int(pictures.size()), work_);
     std::vector<std::vector<Detection>> faces;
-    for (std::size_t i = 0; i < pictures.size(); ++i)
-      faces.push_back(detail::suppress(decode(results[0].data() + i * kAnchors * kNumbers,
-                                              results[1].data() + i * kAnchors, pictures[i], o.min_score),
+    for (Index i = 0; i < Index(pictures.size()); ++i)
+      faces.push_back(detail::suppress(decode(results[0].data() + i * anchors * kNumbers,
+                                              results[1].data() + i * anchors, pictures[std::size_t(i)], o.min_score),
                                        o.max_overlap));
     return faces;
   }
@@ -137,30 +143,45 @@ class Detector {
   }
 
  private:
-  static constexpr int kSide = 128, kAnchors = 896, kNumbers = 4 + 2 * kKeypoints;
+  static constexpr int kNumbers = 4 + 2 * kKeypoints;
 
-  // The centres of the anchors, from 0 to 1: two at each place of a 16 × 16 grid, then six of an 8 × 8 grid.
-  static Point anchor(int i) {
-    const int fine = 2 * 16 * 16, n = i < fine ? 16 : 8, cell = i < fine ? i / 2 : (i - fine) / 6;
-    return {(float(cell % n) + 0.5f) / float(n), (float(cell / n) + 0.5f) / float(n)};
-  }
-  static std::vector<Detection> decode(const float* boxes, const float* scores, const media::PixelView& v,
-                                       float min_score) {
+  // Anchors stand in the cells of grids of n × n places, `at_each` in every cell.
+  struct Grid {
+    int n, at_each;
+    int anchors() const { return n * n * at_each; }
+  };
+  struct BlazeFace {
+    int side;
+    std::array<Grid, 2> grids;
+    Index anchors() const { return grids[0].anchors() + grids[1].anchors(); }
+    // The centre of anchor i, from 0 to 1.
+    Point anchor(int i) const {
+      const bool first = i < grids[0].anchors();
+      const Grid& g = grids[first ? 0 : 1];
+      const int cell = (first ? i : i - grids[0].anchors()) / g.at_each;
+      return {(float(cell % g.n) + 0.5f) / float(g.n), (float(cell / g.n) + 0.5f) / float(g.n)};
+    }
+  };
+  static constexpr BlazeFace kNets[] = {{128, {{{16, 2}, {8, 6}}}}, {192, {{{48, 1}, {0, 1}}}}};
+
+  std::vector<Detection> decode(const float* boxes, const float* scores, const media::PixelView& v,
+                                float min_score) const {
     const float side = float(std::max(v.width, v.height));
     const float left = (side - float(v.width)) / 2, top = (side - float(v.height)) / 2;
+    const float unit = side / float(kind_.side);
     std::vector<Detection> found;
-    for (int i = 0; i < kAnchors; ++i, boxes += kNumbers) {
+    for (int i = 0; i < kind_.anchors(); ++i, boxes += kNumbers) {
       const float score = 1 / (1 + std::exp(-std::clamp(scores[i], -100.f, 100.f)));
       if (!(score >= min_score)) continue;
-      const Point at = anchor(i);
+      const Point at = kind_.anchor(i);
       const auto point = [&](const float* p) {
-        return Point{(p[0] / kSide + at.x) * side - left, (p[1] / kSide + at.y) * side - top};
+        return Point{p[0] * unit + at.x * side - left, p[1] * unit + at.y * side - top};
       };
       Detection d;
       d.score = score;
       const Point centre = point(boxes);
-      d.box.width = boxes[2] / kSide * side;
-      d.box.height = boxes[3] / kSide * side;
+      d.box.width = boxes[2] * unit;
+      d.box.height = boxes[3] * unit;
       d.box.x = centre.x - d.box.width / 2;
       d.box.y = centre.y - d.box.height / 2;
       if (!(d.box.width >= 0) || !(d.box.height >= 0)) continue;
@@ -171,6 +192,7 @@ class Detector {
   }
 
   ConvNet net_;
+  BlazeFace kind_{};
   ConvNet::Workspace work_;
   std::vector<float> input_;
 };

@@ -1,5 +1,7 @@
 // Every face of a picture: box, score, keypoints, 68 landmarks, as one call.
 #pragma once
+#include <optional>
+
 #include "facellava/faces/crop.hpp"
 #include "facellava/faces/landmarker.hpp"
 
@@ -10,16 +12,36 @@ struct Face {
   Landmarks landmarks{};  // in pixels of the picture
 };
 
+// Which detector looks. kBoth: what the short-range one finds, as it finds it, and what only the other one sees.
+enum class DetectionRange { kShort, kFull, kBoth };
+enum class LandmarkNet { kFaceApi, kMesh };
+
+struct FaceFinderOptions {
+  DetectionRange range = DetectionRange::kBoth;
+  LandmarkNet landmarks = LandmarkNet::kFaceApi;
+  DetectorOptions detector{};
+};
+
 class FaceFinder {
  public:
-  // folder: holds face_detector.tflite and face_landmarks_detector.tflite. Errors: as Detector, Landmarker.
-  explicit FaceFinder(const std::string& folder)
-      : detector_(folder + "/face_detector.tflite"), landmarker_(folder + "/face_landmarks_detector.tflite") {}
+  // folder: holds the nets that the options name: face_detector.tflite, face_detector_full_range.tflite,
+  // face_landmark_68_model-weights_manifest.json with its shard, face_landmarks_detector.tflite.
+  // Errors: as Detector, Landmarker.
+  explicit FaceFinder(const std::string& folder, const FaceFinderOptions& options = {})
+      : options_(options),
+        landmarker_(folder + (options.landmarks == LandmarkNet::kMesh
+                                  ? "/face_landmarks_detector.tflite"
+                                  : "/face_landmark_68_model-weights_manifest.json")) {
+    if (options.range != DetectionRange::kFull) near_.emplace(folder + "/face_detector.tflite");
+    if (options.range != DetectionRange::kShort) far_.emplace(folder + "/face_detector_full_range.tflite");
+  }
 
   // The largest face first; none is no error. Errors: as media::check_pixels.
   template <class Device>
-  std::vector<Face> find(Device& dev, const media::PixelView& picture, const DetectorOptions& o = {}) {
-    auto found = detector_.detect(dev, picture, o);
+  std::vector<Face> find(Device& dev, const media::PixelView& picture) {
+    std::vector<Detection> found;
+    for (auto* detector : {&near_, &far_})
+      if (*detector) add(found, (*detector)->detect(dev, picture, options_.detector));
     std::stable_sort(found.begin(), found.end(), [](const Detection& a, const Detection& b) {
       return a.box.width * a.box.height > b.box.width * b.box.height;
     });
@@ -30,7 +52,20 @@ class FaceFinder {
   }
 
  private:
-  Detector detector_;
+  // Those of `more` that are not there already: that overlap none, nor have their middle in one.
+  void add(std::vector<Detection>& found, const std::vector<Detection>& more) const {
+    const auto same = [&](const Box& a, const Box& b) {
+      const float x = b.x + b.width / 2 - a.x, y = b.y + b.height / 2 - a.y;
+      return detail::overlap(a, b) > options_.detector.max_overlap || (x > 0 && y > 0 && x < a.width && y < a.height);
+    };
+    const auto before = std::ptrdiff_t(found.size());
+    for (const Detection& d : more)
+      if (std::none_of(found.begin(), found.begin() + before, [&](const Detection& f) { return same(f.box, d.box); }))
+        found.push_back(d);
+  }
+
+  FaceFinderOptions options_;
+  std::optional<Detector> near_, far_;
   Landmarker landmarker_;
 };
 

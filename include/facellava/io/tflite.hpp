@@ -15,6 +15,7 @@ namespace facellava::io {
 
 enum class TfliteOp {
   kAdd = 0,
+  kAveragePool = 1,
   kConcatenation = 2,
   kConv = 3,
   kDepthwiseConv = 4,
@@ -23,11 +24,13 @@ enum class TfliteOp {
   kMaxPool = 17,
   kRelu = 19,
   kReshape = 22,
+  kResizeBilinear = 23,
   kPad = 34,
   kPrelu = 54
 };
 inline constexpr std::pair<TfliteOp, const char*> kTfliteOps[] = {
     {TfliteOp::kAdd, "ADD"},
+    {TfliteOp::kAveragePool, "AVERAGE_POOL_2D"},
     {TfliteOp::kConcatenation, "CONCATENATION"},
     {TfliteOp::kConv, "CONV_2D"},
     {TfliteOp::kDepthwiseConv, "DEPTHWISE_CONV_2D"},
@@ -36,6 +39,7 @@ inline constexpr std::pair<TfliteOp, const char*> kTfliteOps[] = {
     {TfliteOp::kMaxPool, "MAX_POOL_2D"},
     {TfliteOp::kRelu, "RELU"},
     {TfliteOp::kReshape, "RESHAPE"},
+    {TfliteOp::kResizeBilinear, "RESIZE_BILINEAR"},
     {TfliteOp::kPad, "PAD"},
     {TfliteOp::kPrelu, "PRELU"},
 };
@@ -231,16 +235,20 @@ class Tflite {
     check_tensors(b, n.outputs, 0, tensors);
     const auto options = t.table(4);
     if (!options) return n;
-    if (n.op == TfliteOp::kConv || n.op == TfliteOp::kDepthwiseConv || n.op == TfliteOp::kMaxPool) {
+    const bool pool = n.op == TfliteOp::kMaxPool || n.op == TfliteOp::kAveragePool;
+    if (n.op == TfliteOp::kConv || n.op == TfliteOp::kDepthwiseConv || pool) {
       n.same_padding = options->get<std::int8_t>(0, 0) == 0;
       n.stride_x = options->get<std::int32_t>(1, 0);
       n.stride_y = options->get<std::int32_t>(2, 0);
     }
-    if (n.op == TfliteOp::kMaxPool) {
+    if (pool) {
       n.filter_x = options->get<std::int32_t>(3, 0);
       n.filter_y = options->get<std::int32_t>(4, 0);
     }
     if (n.op == TfliteOp::kConcatenation) n.axis = options->get<std::int32_t>(0, 0);
+    if (n.op == TfliteOp::kResizeBilinear &&
+        (options->get<std::int8_t>(2, 0) != 0 || options->get<std::int8_t>(3, 0) == 0))
+      b.fail("a picture is resized by its corners, expected by the centres of its pixels");
     n.relu = activation(b, n, *options);
     const int dilation = n.op == TfliteOp::kConv ? 4 : n.op == TfliteOp::kDepthwiseConv ? 5 : -1;
     if (dilation >= 0 &&
@@ -254,7 +262,7 @@ class Tflite {
     if (n.op == TfliteOp::kConcatenation) field = 1;
     if (n.op == TfliteOp::kConv) field = 3;
     if (n.op == TfliteOp::kDepthwiseConv) field = 4;
-    if (n.op == TfliteOp::kMaxPool) field = 5;
+    if (n.op == TfliteOp::kMaxPool || n.op == TfliteOp::kAveragePool) field = 5;
     const int kind = field < 0 ? 0 : options.get<std::int8_t>(field, 0);
     if (kind > 1) b.fail("expected no activation or ReLU in an operator, found number " + std::to_string(kind));
     return kind == 1;

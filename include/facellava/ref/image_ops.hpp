@@ -16,12 +16,13 @@ void for_each_tap(const auto& y, const auto& x, const Window& w, Index r, Index 
 
 class ImageOps {
  public:
-  void conv(auto y, auto x, auto w, auto bias, auto slope, const Window& window) {
+  void conv(auto y, auto x, auto w, auto bias, auto residual, auto slope, const Window& window) {
     each(y, [&](Index r, Index c, Index o) {
       auto total = bias(o) * 1;
       for_each_tap(y, x, window, r, c, [&](Index tap, Index i, Index j) {
         for (Index k = 0; k < x.size(2); ++k) total += x(i, j, k) * w(tap * x.size(2) + k, o);
       });
+      if constexpr (kPresent<decltype(residual)>) total += residual(r, c, o);
       y(r, c, o) = bent(total, slope, o);
     });
   }
@@ -39,6 +40,28 @@ class ImageOps {
         if (first || x(i, j, o) > y(r, c, o)) y(r, c, o) = x(i, j, o);
         first = false;
       });
+    });
+  }
+  void average_pool(auto y, auto x, const Window& window) {
+    each(y, [&](Index r, Index c, Index o) {
+      auto total = x(0, 0, 0) * 0;
+      int taps = 0;
+      for_each_tap(y, x, window, r, c, [&](Index, Index i, Index j) {
+        total += x(i, j, o);
+        ++taps;
+      });
+      y(r, c, o) = total / taps;
+    });
+  }
+  void resize_bilinear(auto y, auto x, int images) {
+    const Index high = y.size(0) / images, deep = x.size(0) / images;
+    each(y, [&](Index r, Index c, Index o) {
+      const auto v = detail::between(r % high, high, deep), h = detail::between(c, y.size(1), x.size(1));
+      const auto across = [&](Index row) {
+        row += r / high * deep;
+        return x(row, h.before, o) * (1 - h.share) + x(row, h.after, o) * h.share;
+      };
+      y(r, c, o) = across(v.before) * (1 - v.share) + across(v.after) * v.share;
     });
   }
   void add(auto y, auto a, auto b, auto slope) {
