@@ -17,42 +17,53 @@ struct Options {
   bool json = false;
 };
 
-// The probabilities of the labels for one picture or face.
-std::vector<run::LabelScore> score_one(const Options& o, const Loaded& loaded, Prepared& prepared) {
+// The probabilities of the labels for each of the requests, which are looked at as one batch.
+std::vector<std::vector<run::LabelScore>> score_all(const Options& o, const Loaded& loaded,
+                                                    std::span<const Prepared> prepared) {
   const auto begin = loaded.tokenizer.encode(o.begin, text::Bos::kNo);
-  if (!o.begin.empty()) prepared.request.ids.insert(prepared.request.ids.end(), begin.begin(), begin.end());
+  std::vector<run::Request> requests;
+  run::SessionOptions options{.positions = loaded.folder.settings().positions, .services = loaded.services};
+  for (const Prepared& p : prepared) {
+    requests.push_back(p.request);
+    if (!o.begin.empty()) requests.back().ids.insert(requests.back().ids.end(), begin.begin(), begin.end());
+    options.kv_rows += run::rows_of(loaded.model->config(), requests.back());
+  }
   std::vector<std::vector<int>> labels;
-  run::SessionOptions options{.kv_rows = run::rows_of(loaded.model->config(), prepared.request),
-                              .positions = loaded.folder.settings().positions,
-                              .services = loaded.services};
   for (const std::string& label : o.labels) {
     labels.push_back(loaded.tokenizer.encode(label, text::Bos::kNo));
     if (labels.back().empty()) throw Error(ErrorKind::kArgument, "--labels: a label is empty");
     options.kv_rows += Index(labels.back().size());
   }
   const auto session = loaded.model->open(options);
-  const auto prefix = session->prefill(std::span(&prepared.request, 1), 0)[0];
-  const auto last = session->logits();
-  return run::score_labels(*session, prefix, View<const float, Host, kDyn>(last.data, last.size(1)), labels);
+  const auto prefixes = session->prefill(requests, 0);
+  const auto rows = session->logits();
+  const std::vector<float> logits(rows.data, rows.data + rows.count());  // scoring writes its own into the session
+  std::vector<std::vector<run::LabelScore>> scores;
+  for (std::size_t i = 0; i < prefixes.size(); ++i)
+    scores.push_back(run::score_labels(
+        *session, prefixes[i], View<const float, Host, kDyn>(logits.data() + Index(i) * rows.size(1), rows.size(1)),
+        labels));
+  return scores;
 }
 
 void score(Options o) {
   const Loaded loaded = load(o.model);
   o.question.take_landmarks(o.landmarks);
-  auto prepared = prepare(o.question, loaded);
+  const auto prepared = prepare(o.question, loaded);
+  const auto scores = score_all(o, loaded, prepared);
   auto all = nlohmann::json::array();
-  for (Prepared& p : prepared) {
-    const auto scores = score_one(o, loaded, p);
-    if (p.face && !o.json) std::cout << place_of(*p.face) << "\n";
+  for (std::size_t i = 0; i < prepared.size(); ++i) {
+    const auto& face = prepared[i].face;
+    if (face && !o.json) std::cout << place_of(*face) << "\n";
     auto labels = nlohmann::json::array();
-    for (std::size_t i = 0; i < scores.size(); ++i) {
-      labels.push_back({{"label", o.labels[i]},
-                        {"log_probability", scores[i].log_probability},
-                        {"probability", scores[i].probability}});
-      if (!o.json) std::printf("%6.2f %%  %s\n", 100 * double(scores[i].probability), o.labels[i].c_str());
+    for (std::size_t k = 0; k < o.labels.size(); ++k) {
+      const run::LabelScore& s = scores[i][k];
+      labels.push_back(
+          {{"label", o.labels[k]}, {"log_probability", s.log_probability}, {"probability", s.probability}});
+      if (!o.json) std::printf("%6.2f %%  %s\n", 100 * double(s.probability), o.labels[k].c_str());
     }
-    all.push_back({{"labels", labels}, {"landmarks_used", p.landmarks_used}});
-    if (p.face) all.back()["face"] = described(*p.face);
+    all.push_back({{"labels", labels}, {"landmarks_used", prepared[i].landmarks_used}});
+    if (face) all.back()["face"] = described(*face);
   }
   if (o.json)
     std::cout << (all.size() == 1 ? all[0] : all).dump(1, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";

@@ -4,7 +4,8 @@
 // 16-bit ones keep their high byte, and the EXIF orientation is ignored unless asked for.
 //
 // PNG, BMP, PPM and PGM give PIL's pixels exactly (16-bit BMP: within one level). JPEG decoders differ in rounding:
-// up to 3 levels, 0.1 on average, from PIL's libjpeg-turbo (the test of this header measures it).
+// up to 3 levels, 0.1 on average, from PIL's libjpeg-turbo (the test of this header measures it); turbojpeg.hpp brings
+// that one.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -14,10 +15,12 @@
 #include <filesystem>
 #include <fstream>
 #include <limits>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include "facellava/media/detail/stb_decode.hpp"
@@ -37,9 +40,14 @@ struct DecodeLimits {
   std::int64_t max_bytes = std::int64_t(1) << 28;  // of the file
 };
 
+// Another decoder for JPEG files, whose header and size have been checked: RGB pixels as they are stored, or nothing
+// where the built-in one is to do it. Throws Error.
+using JpegDecoder = std::optional<Image> (*)(std::span<const std::byte>, const ImageHeader&);
+
 struct DecodeOptions {
   Orientation orientation = Orientation::kReference;
   DecodeLimits limits = {};
+  JpegDecoder jpeg = nullptr;  // media/turbojpeg.hpp has one
 };
 
 namespace detail {
@@ -128,6 +136,15 @@ inline Image decode_by_stb(std::span<const std::byte> bytes, const ImageHeader& 
   return out;
 }
 
+// The pixels as they are stored.
+inline Image decode_stored(std::span<const std::byte> bytes, const ImageHeader& h, JpegDecoder jpeg) {
+  if (h.format == ImageFormat::kJpeg && jpeg)
+    if (auto image = jpeg(bytes, h)) return std::move(*image);
+  const bool short_palette = h.format == ImageFormat::kPng && h.color_type == 3 && h.bits <= 8 && h.palette_bytes > 0 &&
+                             h.palette_bytes < std::size_t(3) << h.bits;
+  return short_palette ? decode_by_stb(with_whole_palette(bytes, h), h) : decode_by_stb(bytes, h);
+}
+
 }  // namespace detail
 
 // RGB pixels of a picture file in memory; origin is the name that errors give. Thread-safe.
@@ -144,10 +161,7 @@ inline Image decode_image(std::span<const std::byte> bytes, std::string_view ori
                                           std::to_string(h.height));
   if (h.format == ImageFormat::kPnm) return detail::decode_pnm(bytes, origin, h);
   try {
-    const bool short_palette = h.format == ImageFormat::kPng && h.color_type == 3 && h.bits <= 8 &&
-                               h.palette_bytes > 0 && h.palette_bytes < std::size_t(3) << h.bits;
-    Image image = short_palette ? detail::decode_by_stb(detail::with_whole_palette(bytes, h), h)
-                                : detail::decode_by_stb(bytes, h);
+    Image image = detail::decode_stored(bytes, h, options.jpeg);
     if (options.orientation == Orientation::kExif && h.orientation > 1) image = detail::turned(image, h.orientation);
     return image;
   } catch (const Error& e) {
