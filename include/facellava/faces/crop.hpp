@@ -108,15 +108,6 @@ inline Affine affine_of(const Cut& c, int side = kCropSide) {
   return {{x, 0, -x * float(c.left), 0, y, -y * float(c.top)}};
 }
 
-// Throws kNonFinite unless the box is of numbers that a picture can have.
-inline void check_box(const Box& b, const char* what) {
-  for (const float v : {b.x, b.y, b.width, b.height})
-    if (!(std::abs(v) < 1e9f))
-      throw Error(ErrorKind::kNonFinite, std::string(what) + ": expected a box in pixels, found " +
-                                             std::to_string(b.x) + ", " + std::to_string(b.y) + ", " +
-                                             std::to_string(b.width) + " x " + std::to_string(b.height));
-}
-
 // What the released tool makes of a picture with this one face. Errors: as resize_cut, check_box.
 inline Crop reference_crop(const media::PixelView& v, const Detection& d, double margin_percent = 0) {
   check_box(d.box, "reference_crop");

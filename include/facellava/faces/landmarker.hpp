@@ -44,25 +44,13 @@ class Landmarker {
     side_ = int(shape[0]);
   }
 
-  // The meshes of the faces of one picture, as one batch.
+  // The meshes of the faces of one picture, in batches, so that a crowd needs no more memory than a batch.
   template <class Device>
   std::vector<FaceMesh> mesh(Device& dev, const media::PixelView& picture, std::span<const Detection> faces) {
     media::check_pixels(picture, "Landmarker");
-    if (faces.empty()) return {};
-    const std::size_t numbers = std::size_t(side_) * std::size_t(side_) * 3;
-    input_.resize(faces.size() * numbers);
-    for (std::size_t i = 0; i < faces.size(); ++i)
-      sample(input_.data() + i * numbers, picture, square_around(faces[i]));
-    const auto results = net_.run(dev, input_, int(faces.size()), work_);
-    const std::size_t points = std::size_t(net_.output_size(0)) / 3;
-    std::vector<FaceMesh> meshes(faces.size());
-    for (std::size_t i = 0; i < faces.size(); ++i) {
-      const TurnedSquare square = square_around(faces[i]);
-      const float* p = results[0].data() + i * points * 3;
-      for (std::size_t k = 0; k < points; ++k, p += 3)
-        meshes[i].points.push_back(square(p[0] / float(side_), p[1] / float(side_)));
-      meshes[i].presence = 1 / (1 + std::exp(-results[1][i]));
-    }
+    std::vector<FaceMesh> meshes;
+    for (std::size_t first = 0; first < faces.size(); first += kBatch)
+      add_batch(dev, picture, faces.subspan(first, std::min(kBatch, faces.size() - first)), meshes);
     return meshes;
   }
   template <class Device>
@@ -73,6 +61,26 @@ class Landmarker {
   }
 
  private:
+  static constexpr std::size_t kBatch = 16;
+
+  template <class Device>
+  void add_batch(Device& dev, const media::PixelView& picture, std::span<const Detection> faces,
+                 std::vector<FaceMesh>& meshes) {
+    const std::size_t numbers = std::size_t(side_) * std::size_t(side_) * 3;
+    input_.resize(faces.size() * numbers);
+    for (std::size_t i = 0; i < faces.size(); ++i)
+      sample(input_.data() + i * numbers, picture, square_around(faces[i]));
+    const auto results = net_.run(dev, input_, int(faces.size()), work_);
+    const std::size_t points = std::size_t(net_.output_size(0)) / 3;
+    for (std::size_t i = 0; i < faces.size(); ++i) {
+      const TurnedSquare square = square_around(faces[i]);
+      FaceMesh& mesh = meshes.emplace_back();
+      const float* p = results[0].data() + i * points * 3;
+      for (std::size_t k = 0; k < points; ++k, p += 3)
+        mesh.points.push_back(square(p[0] / float(side_), p[1] / float(side_)));
+      mesh.presence = 1 / (1 + std::exp(-results[1][i]));
+    }
+  }
   // Point (j, i) of the net lies at (j, i) / side of the square; bilinear, from 0 to 1; black outside.
   void sample(float* to, const media::PixelView& v, const TurnedSquare& square) const {
     const Point corner = square(0, 0), right = square(1, 0), below = square(0, 1);
