@@ -1,7 +1,6 @@
 // Square crops of faces, resized, with the affine that takes points of the picture along.
-//   reference_crop   the released tool's arithmetic: a square from the upper left corner of the detector's whole
-//   pixels,
-//                    resized as OpenCV's bilinear resize, bit by bit
+//   reference_crop   the released tool's arithmetic: a square from the upper left corner of the detector's
+//                    whole pixels, resized as OpenCV's bilinear resize, bit by bit
 //   centred_crop     a square around the middle of the box, moved into the picture, antialiased
 #pragma once
 #include <algorithm>
