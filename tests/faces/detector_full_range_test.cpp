@@ -1,18 +1,17 @@
 // The full-range detector: its net against LiteRT's numbers, and small faces that only it sees.
 #include <doctest/doctest.h>
-#include <nlohmann/json.hpp>
 
 #include <fstream>
 
 #include "facellava/cpu/device.hpp"
 #include "facellava/faces/face_finder.hpp"
 #include "facellava/media/decode.hpp"
+#include "faces/nets.hpp"
 
 using namespace facellava;
+using test::kNets;
 
 namespace {
-
-const std::string kNets = std::string(FACELLAVA_TEST_DATA) + "/../examples/facellava/nets/";
 
 // The picture, shrunk by whole steps, in the corner of a grey one.
 media::Image shrunk(const media::Image& from, int step, int side) {
@@ -50,7 +49,7 @@ TEST_CASE("the full-range net equals LiteRT's numbers") {
 }
 
 TEST_CASE("a small face is found by the full-range detector only") {
-  const media::Image astronaut = media::read_image(std::string(FACELLAVA_TEST_DATA) + "/assets/astronaut.png");
+  const media::Image astronaut = media::read_image(test::photo("astronaut.png"));
   const media::Image picture = shrunk(astronaut, 3, 400);  // a face of 32 of 400 pixels
   cpu::Device dev({.threads = 2});
   const auto find = [&](faces::DetectionRange range, const media::Image& image) {

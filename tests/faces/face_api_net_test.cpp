@@ -10,14 +10,15 @@
 #include "facellava/faces/face_finder.hpp"
 #include "facellava/media/decode.hpp"
 #include "facellava/ref/device.hpp"
+#include "faces/nets.hpp"
 #include "io/scratch.hpp"
 
 using namespace facellava;
+using test::kNets;
 using test::Scratch;
 
 namespace {
 
-const std::string kNets = std::string(FACELLAVA_TEST_DATA) + "/../examples/facellava/nets/";
 const std::string kManifest = "face_landmark_68_model-weights_manifest.json";
 
 void check_expected(auto& dev) {
@@ -46,7 +47,7 @@ TEST_CASE("face-api's net equals numpy's numbers") {
 }
 
 TEST_CASE("several faces at once give the bits of one at a time, whichever net") {
-  const media::Image image = media::read_image(std::string(FACELLAVA_TEST_DATA) + "/assets/astronaut.png");
+  const media::Image image = media::read_image(test::photo("astronaut.png"));
   cpu::Device dev({.threads = 2});
   faces::Detector detector(kNets + "face_detector.tflite");
   const auto found = detector.detect(dev, image.view());

@@ -77,6 +77,55 @@ TEST_CASE("golden landmark files") {
   CHECK(read_landmarks(golden("landmarks/video_face_256_24fps.npy")).size() == 61);
 }
 
+TEST_CASE("real files of other programs") {
+  const std::string data = std::string(FACELLAVA_TEST_DATA) + "/faces/data/";
+  const auto pts = read_landmarks(data + "dlib_face.pts");
+  REQUIRE(pts.size() == 1);
+  CHECK(pts[0][0].x == 145);
+  CHECK(pts[0][0].y == 115);
+  const auto tool = read_landmarks(data + "faces.json");
+  REQUIRE(tool.size() == 1);
+  CHECK(tool[0][8].y > tool[0][27].y);
+  // the same points from dlib's own format, where the picture has one face
+  const test::Folder folder;
+  const auto bytes = test::file_bytes(data + "dlib_faces.xml");
+  std::string xml(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  const auto [kind, what] = error_of([&] { read_landmarks(folder.file("two.xml", xml)); });
+  CHECK(kind == ErrorKind::kFormat);
+  CHECK(has(what, "2008_001009.jpg: expected one face with landmarks, found 2"));
+  const auto second = xml.find("<box", xml.find("</box>"));
+  xml.erase(second, xml.find("</box>", second) + 6 - second);
+  const auto frames = read_landmarks(folder.file("one.xml", xml));
+  REQUIRE(frames.size() == 2);
+  for (std::size_t i = 0; i < 68; ++i) {
+    CHECK(frames[0][i].x == pts[0][i].x);
+    CHECK(frames[0][i].y == pts[0][i].y);
+  }
+}
+
+TEST_CASE("arrays in Fortran order and of other numbers give the same landmarks") {
+  const test::Folder folder;
+  const auto file = [](const std::string& type, const std::string& order, const std::string& shape) {
+    std::string header = "{'descr': '" + type + "', 'fortran_order': " + order + ", 'shape': " + shape + ", }\n";
+    return std::string("\x93NUMPY\x01\x00", 8) + char(header.size()) + '\0' + header;
+  };
+  const auto put = [](std::string& to, auto v) { to.append(reinterpret_cast<const char*>(&v), sizeof v); };
+  std::string turned = file("<f4", "True", "(68, 2)"), whole = file("<i4", "False", "(68, 2)");
+  std::string frames = file("<f8", "True", "(2, 68, 2)");
+  for (int k = 0; k < 2; ++k)
+    for (int i = 0; i < 68; ++i) {
+      put(turned, float(2 * i + k));
+      for (int f = 0; f < 2; ++f) put(frames, double(2 * i + k + 1000 * f));
+    }
+  for (int i = 0; i < 136; ++i) put(whole, std::int32_t(i));
+  check_ramp(read_landmarks(folder.file("a.npy", turned)).at(0));
+  check_ramp(read_landmarks(folder.file("a.npy", whole)).at(0));
+  const auto two = read_landmarks(folder.file("a.npy", frames));
+  REQUIRE(two.size() == 2);
+  check_ramp(two[0]);
+  CHECK(two[1][67].y == 1135);
+}
+
 TEST_CASE("every accepted shape of every format") {
   const test::Folder folder;
   check_ramp(read_landmarks(folder.file("a.npy", npy("(68, 2)", 136))).at(0));
@@ -95,6 +144,9 @@ TEST_CASE("every accepted shape of every format") {
     check_ramp(three[2]);
   }
   CHECK(read_landmarks(folder.file("a.json", "{\"landmarks\":[" + pairs + "]}")).size() == 1);
+  const std::string found = "{\"image\":{},\"faces\":[{\"score\":1,\"landmarks\":" + pairs + "}]}";
+  check_ramp(read_landmarks(folder.file("a.json", found)).at(0));
+  CHECK(read_landmarks(folder.file("a.json", "[" + found + "," + found + "]")).size() == 2);
 }
 
 TEST_CASE("a wrong count names the layout that it looks like") {
@@ -171,6 +223,11 @@ TEST_CASE("broken files: the error says where") {
   for (const std::string text : {"", "{", "[", "3", "null", "[]", "{}", "{\"landmarks\":7}", "[[[]]]", "[\"a\"]",
                                  "[null]", "[[1,2],7]", "[{\"landmarks\":[]}]"})
     CHECK_THROWS_AS(read_landmarks(folder.file("a.json", text)), Error);
+  CHECK(has(of("a.json", "{\"faces\":[]}").second, "expected one face, found 0"));
+  CHECK(has(of("a.json", "{\"faces\":[{},{}]}").second, "expected one face, found 2"));
+  CHECK(has(of("a.json", "{\"faces\":7}").second, "expected one face, found number"));
+  CHECK(has(of("a.json", "{\"faces\":[{}]}").second, "\"landmarks\" is missing"));
+  CHECK(has(of("a.xml", "<dataset></dataset>").second, "expected pictures, found none"));
   std::string odd = json(68, 2);
   odd.replace(odd.rfind('['), 1, "[\"x\",");
   CHECK_THROWS_AS(read_landmarks(folder.file("a.json", odd)), Error);

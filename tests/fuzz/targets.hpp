@@ -10,9 +10,11 @@
 
 #include "facellava/cpu/device.hpp"
 #include "facellava/faces/conv_net.hpp"
+#include "facellava/faces/landmark_file.hpp"
 #include "facellava/io/gguf.hpp"
 #include "facellava/io/safetensors.hpp"
 #include "facellava/io/torch_bin.hpp"
+#include "facellava/media/decode.hpp"
 #include "facellava/run/model_folder.hpp"
 #include "facellava/text/load_tokenizer.hpp"
 
@@ -88,13 +90,50 @@ inline void tflite(Bytes bytes) {
   (void)net.run(dev, std::vector<float>(std::size_t(n), 0.5f), 1, work);
 }
 
+inline void image(Bytes bytes) {
+  for (const auto orientation : {media::Orientation::kReference, media::Orientation::kExif})
+    (void)media::decode_image(bytes, "fuzz", {.orientation = orientation, .limits = {.max_pixels = 1 << 16}});
+}
+
+// Every number that a file of landmarks gives is touched.
+inline void landmarks(const File& file, Bytes bytes) {
+  for (const faces::Landmarks& frame : faces::read_landmarks(file.hold(bytes)))
+    (void)faces::normalise(frame, faces::LandmarkNormalisation::kBy256, 0, 0);
+}
+inline void npy(Bytes bytes) {
+  static const File file(".npy");
+  landmarks(file, bytes);
+}
+inline void pts(Bytes bytes) {
+  static const File file(".pts");
+  landmarks(file, bytes);
+}
+inline void landmark_json(Bytes bytes) {
+  static const File file(".json");
+  landmarks(file, bytes);
+}
+inline void dlib_xml(Bytes bytes) {
+  static const File file(".xml");
+  for (const faces::LabelledImage& image : faces::read_dlib_xml(file.hold(bytes)))
+    for (const faces::LabelledFace& face : image.faces) faces::check_box(face.box, "fuzz");
+}
+
 struct Target {
   const char* name;
   void (*run)(Bytes);
 };
-inline constexpr Target kTargets[] = {
-    {"safetensors", safetensors}, {"torch_bin", torch_bin}, {"pickle", pickle}, {"gguf", gguf},
-    {"tokenizer", tokenizer},     {"config", config},       {"tflite", tflite}};
+inline constexpr Target kTargets[] = {{"safetensors", safetensors},
+                                      {"torch_bin", torch_bin},
+                                      {"pickle", pickle},
+                                      {"gguf", gguf},
+                                      {"tokenizer", tokenizer},
+                                      {"config", config},
+                                      {"tflite", tflite},
+                                      {"image", image},
+                                      {"npy", npy},
+                                      {"pts", pts},
+                                      {"landmark_json", landmark_json},
+                                      {"dlib_xml", dlib_xml}};
 
 inline void run_one(const Target& target, Bytes bytes) {
   try {

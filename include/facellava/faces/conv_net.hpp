@@ -54,7 +54,9 @@ class ConvNet {
   }
 
  private:
-  static constexpr Index kMost = Index(1) << 26;  // numbers of a tensor, and of all that are needed at a time
+  // What a file may ask for: 64 MiB of constants, and for each picture 64 MiB of tensors and 64 MiB of results (face
+  // nets: 5, 3 and less than 1).
+  static constexpr Index kMost = Index(1) << 24;  // numbers of each of these
 
   static constexpr int kMostTaps = 1024;  // of a side of a window
 
@@ -165,8 +167,12 @@ class ConvNet {
       for (int t : n.inputs)
         if (t >= 0) ++readers[std::size_t(t)];
     for (const io::TfliteNode& n : g.nodes) add_node(g, n, readers, known);
-    for (int t : outputs_)
+    Index results = 0;
+    for (int t : outputs_) {
       if (!known[std::size_t(t)]) fail("an output is never computed");
+      results += count(t);
+    }
+    if (results > kMost) fail("gives " + std::to_string(results) + " numbers a picture");
     place();
   }
   // Without the leading dimension of a batch of 1.
@@ -191,6 +197,8 @@ class ConvNet {
     return io::to_floats({*tensor.dtype, tensor.shape, tensor.bytes});
   }
   const std::vector<float>* keep(std::vector<float> values) {
+    kept_ += Index(values.size());
+    if (kept_ > kMost) fail("has more than " + std::to_string(kMost) + " numbers of constants");
     return constants_.emplace_back(std::make_unique<std::vector<float>>(std::move(values))).get();
   }
 
@@ -369,6 +377,7 @@ class ConvNet {
   std::vector<std::vector<Index>> shapes_;  // of all tensors, without the batch; {0}: none that could be run
   std::vector<Step> steps_;
   std::vector<std::unique_ptr<std::vector<float>>> constants_;
+  Index kept_ = 0;                  // numbers of constants_
   std::map<int, int> dequantised_;  // a tensor to the constant in f16 that it is of
   std::vector<int> slots_;
   std::vector<Index> slot_sizes_;

@@ -1,7 +1,6 @@
 // Square crops of faces, resized, with the affine that takes points of the picture along.
-//   reference_crop   the released tool's arithmetic: a square from the upper left corner of the detector's whole
-//   pixels,
-//                    resized as OpenCV's bilinear resize, bit by bit
+//   reference_crop   the released tool's arithmetic: a square from the upper left corner of the detector's
+//                    whole pixels, resized as OpenCV's bilinear resize, bit by bit
 //   centred_crop     a square around the middle of the box, moved into the picture, antialiased
 #pragma once
 #include <algorithm>
@@ -106,15 +105,6 @@ inline media::Image resize_cut(const media::PixelView& v, const Cut& c, int side
 inline Affine affine_of(const Cut& c, int side = kCropSide) {
   const float x = float(side) / float(c.right - c.left), y = float(side) / float(c.bottom - c.top);
   return {{x, 0, -x * float(c.left), 0, y, -y * float(c.top)}};
-}
-
-// Throws kNonFinite unless the box is of numbers that a picture can have.
-inline void check_box(const Box& b, const char* what) {
-  for (const float v : {b.x, b.y, b.width, b.height})
-    if (!(std::abs(v) < 1e9f))
-      throw Error(ErrorKind::kNonFinite, std::string(what) + ": expected a box in pixels, found " +
-                                             std::to_string(b.x) + ", " + std::to_string(b.y) + ", " +
-                                             std::to_string(b.width) + " x " + std::to_string(b.height));
 }
 
 // What the released tool makes of a picture with this one face. Errors: as resize_cut, check_box.

@@ -6,15 +6,13 @@
 #pragma once
 #include <array>
 
+#include "facellava/faces/box.hpp"
 #include "facellava/faces/conv_net.hpp"
 #include "facellava/faces/landmarks.hpp"
 #include "facellava/media/image.hpp"
 
 namespace facellava::faces {
 
-struct Box {
-  float x = 0, y = 0, width = 0, height = 0;  // pixels of the picture; x, y: the upper left corner
-};
 inline constexpr int kKeypoints = 6;  // right eye, left eye, nose tip, mouth, right and left tragion (of the person)
 struct Detection {
   float score = 0;

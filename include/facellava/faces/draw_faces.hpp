@@ -15,10 +15,12 @@ inline constexpr std::array<media::Colour, kRegionCount> kRegionColours{{{230, 1
                                                                          {220, 40, 60},
                                                                          {255, 255, 255}}};
 
-// Lines and points grow with the face.
+// Lines and points grow with the face; what lies outside the image is cut off, points that are no numbers are left out.
+// Errors: as check_box.
 inline void draw_faces(media::Image& image, std::span<const Face> faces) {
   for (const Face& f : faces) {
     const Box& b = f.detection.box;
+    check_box(b, "draw_faces");
     const float unit = std::max(b.width, b.height) / 100;
     const int thickness = std::max(1, int(unit));
     media::draw_rectangle(image, int(b.x), int(b.y), int(b.x + b.width), int(b.y + b.height), {0, 220, 90}, thickness);
@@ -34,8 +36,9 @@ inline void draw_faces(media::Image& image, std::span<const Face> faces) {
       }
     }
     const int scale = std::max(1, int(unit));
+    const int percent = f.detection.score > 0 ? int(100 * std::min(f.detection.score, 1.f) + 0.5f) : 0;
     media::draw_text(image, int(b.x), std::max(0, int(b.y) - (media::kTextHeight + 1) * scale),
-                     std::to_string(int(std::lround(100 * f.detection.score))) + "%", {0, 220, 90}, scale);
+                     std::to_string(percent) + "%", {0, 220, 90}, scale);
   }
 }
 

@@ -1,13 +1,14 @@
 // Reads 68-point landmark files, of one picture or of the frames of a video:
 //   .npy   [68, 2], [136], [frames, 68, 2] or [frames, 136]
 //   .json  68 pairs or 136 numbers, the same under the key "landmarks", or an array of such frames
+//          or what `facellava faces --json` prints, of a picture with one face
 //   .pts   iBUG's text: version, n_points, a pair a line between braces
+//   .xml   dlib's imglab, of pictures with one face each (dlib_xml.hpp reads any)
 // Frames of 468 or 478 points (x, y or x, y, z in pixels) are MediaPipe's face mesh, of which the 68 are taken.
 // Coordinates stay as the file has them (iBUG counts pixels from 1); a point that is no number is reported by
 // normalise, where a frame is used. Errors of a wrong count name the layout that it looks like.
 #pragma once
 #include <algorithm>
-#include <array>
 #include <cctype>
 #include <charconv>
 #include <cstddef>
@@ -19,74 +20,14 @@
 #include <vector>
 
 #include "facellava/core/error.hpp"
-#include "facellava/faces/mesh_points.hpp"
+#include "facellava/faces/dlib_xml.hpp"
 #include "facellava/io/json.hpp"
 #include "facellava/io/mapped_file.hpp"
 #include "facellava/io/npy.hpp"
 
 namespace facellava::faces {
 
-// What a number of landmarks other than 68 is known from, or an empty string.
-inline std::string_view known_layout(std::size_t points) {
-  struct Known {
-    std::size_t points;
-    std::string_view name;
-  };
-  static constexpr std::array<Known, 10> kKnown{
-      {{5, "eyes, nose and corners of the mouth, of face detectors"},
-       {6, "the key points of a BlazeFace detector"},
-       {19, "AFLW"},
-       {21, "AFLW"},
-       {29, "COFW"},
-       {49, "68 points without the outline of the face and the inner corners of the mouth"},
-       {51, "68 points without the outline of the face"},
-       {98, "WFLW"},
-       {106, "JD-landmark"},
-       {194, "HELEN"}}};
-  for (const Known& k : kKnown)
-    if (k.points == points) return k.name;
-  return {};
-}
-
 namespace detail {
-
-[[noreturn]] inline void wrong_count(const std::string& where, std::size_t points) {
-  const auto layout = known_layout(points);
-  throw Error(ErrorKind::kShape,
-              where + ": expected " + std::to_string(kPoints) + " landmarks, found " + std::to_string(points) +
-                  (layout.empty() ? std::string() : " (the layout looks like " + std::string(layout) + ")"));
-}
-
-[[noreturn]] inline void wrong_width(const std::string& where, std::size_t numbers) {
-  throw Error(ErrorKind::kShape, where + ": expected landmarks of 2 numbers (x and y), found " +
-                                     std::to_string(numbers) +
-                                     (numbers == 3 ? " (depth or confidence? leave the third out)" : ""));
-}
-
-constexpr bool is_mesh(std::size_t points) { return points == kMeshPoints || points == kMeshPoints + 10; }
-
-inline Landmarks mesh_frame(std::span<const float> values, const std::string& where) {
-  std::vector<Point> mesh;
-  float top = 0;
-  for (std::size_t i = 0; i + 1 < values.size(); i += 2) {
-    mesh.push_back({values[i], values[i + 1]});
-    top = std::max({top, values[i], values[i + 1]});
-  }
-  if (top < 2)
-    throw Error(ErrorKind::kShape,
-                where + ": expected a face mesh in pixels, found none beyond " + std::to_string(top) +
-                    " (are these fractions of the picture? multiply x by its width and y by its height)");
-  return landmarks_of_mesh(mesh);
-}
-
-// values: x and y of each point in turn.
-inline Landmarks frame_of(std::span<const float> values, const std::string& where) {
-  if (is_mesh(values.size() / 2)) return mesh_frame(values, where);
-  if (values.size() != 2 * kPoints) wrong_count(where, values.size() / 2);
-  Landmarks points;
-  for (std::size_t i = 0; i < points.size(); ++i) points[i] = {values[2 * i], values[2 * i + 1]};
-  return points;
-}
 
 inline std::vector<Landmarks> npy_meshes(const io::Npy& file, std::size_t points, std::size_t width,
                                          const std::string& path) {
@@ -102,7 +43,8 @@ inline std::vector<Landmarks> npy_meshes(const io::Npy& file, std::size_t points
 }
 
 inline std::vector<Landmarks> npy_frames(const std::string& path) {
-  const io::Npy file = io::read_npy(path);
+  constexpr std::size_t kMaxNpyBytes = std::size_t(1) << 28;
+  const io::Npy file = io::read_npy(path, kMaxNpyBytes);
   const auto& shape = file.shape;
   const bool flat = !shape.empty() && shape.back() == 2 * kPoints && shape.size() <= 2;
   if (!flat) {
@@ -134,12 +76,19 @@ inline float number_of(const nlohmann::json& v, const std::string& where) {
   return v.get<float>();
 }
 
-// The value of "landmarks" where v is an object, else v itself. Always an array that is not empty.
+// The value of "landmarks" where v is an object, of its one face where it has "faces"; else v itself. Always an array
+// that is not empty.
 inline const nlohmann::json& unwrapped(const nlohmann::json& v, const std::string& where) {
   const nlohmann::json* inner = &v;
-  if (v.is_object()) {
-    const auto member = v.find("landmarks");
-    if (member == v.end()) throw Error(ErrorKind::kFormat, where + ": the key \"landmarks\" is missing");
+  if (const auto faces = v.find("faces"); faces != v.end()) {
+    if (!faces->is_array() || faces->size() != 1)
+      throw Error(ErrorKind::kFormat, where + ": expected one face, found " +
+                                          (faces->is_array() ? std::to_string(faces->size()) : faces->type_name()));
+    inner = &faces->front();
+  }
+  if (inner->is_object()) {
+    const auto member = inner->find("landmarks");
+    if (member == inner->end()) throw Error(ErrorKind::kFormat, where + ": the key \"landmarks\" is missing");
     inner = &*member;
   }
   if (!inner->is_array() || inner->empty())
@@ -225,6 +174,19 @@ inline Landmarks pts_frame(std::string_view text, const std::string& path) {
   return frame_of(numbers, path);
 }
 
+inline std::vector<Landmarks> dlib_frames(const std::string& path) {
+  std::vector<Landmarks> frames;
+  for (const LabelledImage& image : read_dlib_xml(path)) {
+    if (image.faces.size() != 1 || !image.faces[0].landmarks)
+      throw Error(ErrorKind::kFormat, path + ", " + image.file + ": expected one face with landmarks, found " +
+                                          std::to_string(image.faces.size()) +
+                                          (image.faces.size() == 1 ? " without any" : ""));
+    frames.push_back(*image.faces[0].landmarks);
+  }
+  if (frames.empty()) throw Error(ErrorKind::kFormat, path + ": expected pictures, found none");
+  return frames;
+}
+
 }  // namespace detail
 
 // The frames of a landmark file, one for a picture; the format is told by the ending of its name.
@@ -235,8 +197,9 @@ inline std::vector<Landmarks> read_landmarks(const std::string& path) {
   std::transform(ending.begin(), ending.end(), ending.begin(), [](unsigned char c) { return char(std::tolower(c)); });
   if (ending == ".npy") return detail::npy_frames(path);
   if (ending == ".json") return detail::json_frames(io::read_json(path), path);
+  if (ending == ".xml") return detail::dlib_frames(path);
   if (ending != ".pts")
-    throw Error(ErrorKind::kFormat, path + ": expected landmarks in a file that ends with .npy, .json or .pts");
+    throw Error(ErrorKind::kFormat, path + ": expected landmarks in a file that ends with .npy, .json, .pts or .xml");
   const io::MappedFile file(path, io::Load::kCopy, kMaxPtsBytes);
   return {detail::pts_frame({reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()}, path)};
 }

@@ -44,17 +44,26 @@ struct SquareNet {
   ConvNet::Workspace work{};
   std::vector<float> input{};
 
-  // All squares as one batch; output i: [squares, net.output_size(i)]. squares is not empty.
+  // Output i: [squares, net.output_size(i)]. In batches, so that a crowd needs no more memory than a batch.
   template <class Device>
   std::vector<std::vector<float>> run(Device& dev, const media::PixelView& picture,
                                       std::span<const TurnedSquare> squares) {
     const std::size_t numbers = std::size_t(side) * std::size_t(side) * 3;
-    input.resize(squares.size() * numbers);
-    for (std::size_t i = 0; i < squares.size(); ++i) sample(input.data() + i * numbers, picture, squares[i]);
-    return net.run(dev, input, int(squares.size()), work);
+    std::vector<std::vector<float>> all(net.outputs());
+    while (!squares.empty()) {
+      const std::size_t n = std::min(kBatch, squares.size());
+      input.resize(n * numbers);
+      for (std::size_t i = 0; i < n; ++i) sample(input.data() + i * numbers, picture, squares[i]);
+      const auto results = net.run(dev, input, int(n), work);
+      for (std::size_t o = 0; o < all.size(); ++o) all[o].insert(all[o].end(), results[o].begin(), results[o].end());
+      squares = squares.subspan(n);
+    }
+    return all;
   }
 
  private:
+  static constexpr std::size_t kBatch = 16;
+
   // Point (j, i) of the net lies at (j, i) / side of the square; bilinear; black outside the picture.
   void sample(float* to, const media::PixelView& v, const TurnedSquare& square) const {
     const Point corner = square(0, 0), right = square(1, 0), below = square(0, 1);
@@ -88,13 +97,12 @@ class FaceMesher {
     net_.side = int(shape[0]);
   }
 
-  // The meshes of the faces of one picture, as one batch. Errors: as media::check_pixels.
+  // The meshes of the faces of one picture. Errors: as media::check_pixels.
   template <class Device>
   std::vector<FaceMesh> mesh(Device& dev, const media::PixelView& picture, std::span<const Detection> faces) {
     media::check_pixels(picture, "FaceMesher");
     std::vector<TurnedSquare> squares;
     for (const Detection& d : faces) squares.push_back(square_around(d, 1.5f, 0));
-    if (faces.empty()) return {};
     const auto results = net_.run(dev, picture, squares);
     const std::size_t points = std::size_t(net_.net.output_size(0)) / 3;
     const float* p = results[0].data();
@@ -125,13 +133,12 @@ class FaceApiLandmarker {
     if (net_.net.output_size(0) != 2 * kPoints) throw Error(ErrorKind::kFormat, manifest + ": is no net of 68 points");
   }
 
-  // As one batch. Errors: as media::check_pixels.
+  // Errors: as media::check_pixels.
   template <class Device>
   std::vector<Landmarks> landmarks(Device& dev, const media::PixelView& picture, std::span<const Detection> faces) {
     media::check_pixels(picture, "FaceApiLandmarker");
     std::vector<TurnedSquare> squares;
     for (const Detection& d : faces) squares.push_back(square_around(d, kScale, kDown));
-    if (faces.empty()) return {};
     const auto results = net_.run(dev, picture, squares);
     const float* p = results[0].data();
     std::vector<Landmarks> all(faces.size());

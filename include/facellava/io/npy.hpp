@@ -59,11 +59,25 @@ inline DType npy_type(std::string_view descr, const std::string& path) {
                                       " is not supported (little-endian f2, f4, f8, i2, i4, i8, i1, u1, b1)");
 }
 
+// Values that lie with the first dimension contiguous, in row-major order.
+inline std::vector<double> row_major(const std::vector<double>& fortran, const std::vector<Index>& shape) {
+  std::vector<double> out;
+  out.reserve(fortran.size());
+  std::vector<Index> at(shape.size());
+  for (std::size_t i = 0; i < fortran.size(); ++i) {
+    Index from = 0;
+    for (std::size_t d = shape.size(); d-- > 0;) from = from * shape[d] + at[d];
+    out.push_back(fortran[std::size_t(from)]);
+    for (std::size_t d = shape.size(); d-- > 0 && ++at[d] == shape[d];) at[d] = 0;
+  }
+  return out;
+}
+
 }  // namespace detail
 
-// Errors: as MappedFile; kFormat (not npy, Fortran order, objects, truncated), naming the file.
-inline Npy read_npy(const std::string& path) {
-  const MappedFile file(path);
+// Errors: as MappedFile; kFormat (not npy, objects, truncated), naming the file.
+inline Npy read_npy(const std::string& path, std::size_t max_bytes = std::numeric_limits<std::ptrdiff_t>::max()) {
+  const MappedFile file(path, Load::kMap, max_bytes);
   auto bytes = file.bytes();
   const auto fail = [&](const std::string& what) { throw Error(ErrorKind::kFormat, path + ": " + what); };
   if (bytes.size() < 10 || std::memcmp(bytes.data(), "\x93NUMPY", 6) != 0)
@@ -79,8 +93,8 @@ inline Npy read_npy(const std::string& path) {
   if (size > bytes.size() - start)
     fail("its header claims " + std::to_string(size) + " bytes, the file has " + std::to_string(bytes.size() - start));
   const std::string_view header(reinterpret_cast<const char*>(bytes.data()) + start, size);
-  if (!detail::npy_member(header, "fortran_order", path).starts_with("False"))
-    fail("is in Fortran order; expected C order");
+  const std::string_view order = detail::npy_member(header, "fortran_order", path);
+  if (!order.starts_with("False") && !order.starts_with("True")) fail("expected an order of True or False");
   TensorEntry t;
   t.dtype = detail::npy_type(detail::npy_member(header, "descr", path), path);
   t.shape = detail::npy_shape(detail::npy_member(header, "shape", path), path);
@@ -102,6 +116,7 @@ inline Npy read_npy(const std::string& path) {
       out.values.assign(values.begin(), values.end());
     }
   }
+  if (order.starts_with("True")) out.values = detail::row_major(out.values, out.shape);
   return out;
 }
 

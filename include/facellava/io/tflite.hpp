@@ -1,7 +1,8 @@
 // Reads TensorFlow Lite models: the graph, its constants and the options of the operators that face nets are made of.
 // A .tflite file is one FlatBuffer: tables whose fields are found through a table of offsets, vectors that begin with
-// their length, all little-endian, all by offsets within the file. Every offset is checked before it is followed;
-// tensors point into the file.   Source: tensorflow/compiler/mlir/lite/schema/schema.fbs; flatbuffers' binary format.
+// their length, all little-endian, all by offsets within the file. Every offset is checked before it is followed, and
+// every list is bounded, as many may be the same bytes of the file; tensors point into the file.   Source:
+// tensorflow/compiler/mlir/lite/schema/schema.fbs; flatbuffers' binary format.
 #pragma once
 #include <cstring>
 #include <optional>
@@ -128,12 +129,14 @@ class FlatTable {
   }
   std::vector<FlatTable> tables(int field) const {
     const FlatVector v = vector(field, 4);
+    check_length(v, kMostTables);
     std::vector<FlatTable> out;
     for (std::uint32_t i = 0; i < v.count; ++i) out.emplace_back(*b_, b_->follow(v.first + 4 * i));
     return out;
   }
   std::vector<int> integers(int field) const {
     const FlatVector v = vector(field, 4);
+    check_length(v, kMostIntegers);
     std::vector<int> out;
     for (std::uint32_t i = 0; i < v.count; ++i) out.push_back(b_->load<std::int32_t>(v.first + 4 * i));
     return out;
@@ -144,6 +147,12 @@ class FlatTable {
   }
 
  private:
+  static constexpr std::uint32_t kMostTables = 1 << 14, kMostIntegers = 64;  // face nets: below 1000, below 8
+
+  void check_length(const FlatVector& v, std::uint32_t most) const {
+    if (v.count > most)
+      b_->fail("expected a list of at most " + std::to_string(most) + " elements, found " + std::to_string(v.count));
+  }
   std::optional<std::size_t> find(int field) const {
     const std::size_t entry = 4 + 2 * std::size_t(field);
     if (entry + 2 > size_) return {};
@@ -210,7 +219,8 @@ class Tflite {
                              const std::vector<detail::FlatTable>& buffers) {
     TfliteTensor out;
     const auto name = t.bytes(3);
-    out.name.assign(reinterpret_cast<const char*>(name.data()), name.size());
+    constexpr std::size_t kMostName = 256;
+    out.name.assign(reinterpret_cast<const char*>(name.data()), std::min(name.size(), kMostName));
     for (int d : t.integers(0)) {
       if (d < 0) b.fail("the tensor " + out.name + " has a dimension of " + std::to_string(d));
       out.shape.push_back(d);
