@@ -108,6 +108,8 @@ class VideoReader {
   const std::vector<int>& broken() const { return broken_; }
   // Packets that the decoder refused at opening, where they may have held frames that are not counted.
   int refused_packets() const { return refused_packets_; }
+  // Packets given to the decoder so far, counting at opening included: what reading has cost.
+  std::int64_t decoded_packets() const { return decoded_packets_; }
   // The file ends before the packets that its header lists; only with BrokenFrame::kSkip.
   bool cut_off() const { return cut_off_; }
 
@@ -252,6 +254,7 @@ class VideoReader {
         return Step::kAstray;
     }
     ++packet_;
+    ++decoded_packets_;
     if (decoder_->send(packet_buffer_.get()) < 0) ++refused_;
     return Step::kFrame;
   }
@@ -298,6 +301,7 @@ class VideoReader {
       const auto first = std::lower_bound(times().begin(), times().end(), packets[std::size_t(found)].pts);
       at_packet(found + 1, int(first - times().begin()));
       jumped_ = true;
+      ++decoded_packets_;
       return first_ <= frame && decoder_->send(packet_buffer_.get()) >= 0;
     }
     return false;
@@ -381,6 +385,7 @@ class VideoReader {
   std::vector<std::int64_t> times_;  // in units of the stream's time base
   std::vector<int> broken_;
   int refused_ = 0, refused_packets_ = 0;
+  std::int64_t decoded_packets_ = 0;
 
   int packet_ = 0;                   // the number of the packet that is read next
   int upcoming_ = 0, current_ = -1;  // the frame that the decoder gives next, and that it gave last

@@ -9,10 +9,11 @@ make() {  # FRAMES SIZE RATE FILE OPTIONS...
   shift 4
   ffmpeg -v error -y -f lavfi -i "color=black:size=$size:rate=$rate" -frames:v "$frames" -bitexact "$@" "$file"
 }
-x264() { echo "-vf format=yuv420p,$bars -c:v libx264 -crf 30 -threads 1"; }
+x264() { echo "-vf format=yuv420p,$bars -c:v libx264 -crf 30 -sc_threshold 0 -threads 1"; }
 make 120 128x48 25 bframes.mp4 $(x264) -g 30 -bf 3
-make 60 128x48 25 variable.mkv -vf "format=yuv420p,$bars,setpts='(N+0.4*mod(N,3)+floor(N/7))/25/TB'" -fps_mode passthrough \
-  -c:v libx264 -crf 30 -threads 1 -g 12 -bf 2
+vary="format=yuv420p,$bars,settb=1/1000,setpts='40*N+16*mod(N,3)+120*floor(N/7)'"
+make 60 128x48 25 variable.mkv -vf "$vary" -fps_mode passthrough -enc_time_base 1:1000 -c:v libx264 -crf 30 -sc_threshold 0 -threads 1 -g 12 -bf 2
+make 60 128x48 25 repeated.mkv -vf "$vary" -fps_mode passthrough -c:v libx264 -crf 30 -sc_threshold 0 -threads 1 -g 12 -bf 2  # times rounded
 make 40 128x48 25 ten_bit.mkv -vf "format=yuv420p,$bars,format=yuv420p10le" -c:v libx265 -crf 30 \
   -x265-params log-level=none:pools=none:frame-threads=1:keyint=12:min-keyint=12:bframes=4:open-gop=1:info=0
 make 40 128x48 25 refresh.mp4 $(x264) -g 10 -bf 0 -x264-params intra-refresh=1
@@ -20,13 +21,18 @@ make 40 128x48 25 program_stream.mpg -vf "format=yuv420p,$bars" -c:v mpeg2video 
 make 40 128x48 25 transport_stream.ts $(x264) -g 10 -bf 2
 make 40 128x48 25 raw.h264 $(x264) -g 10 -bf 2
 make 40 128x48 25 old.avi -vf "format=yuv420p,$bars" -c:v mpeg4 -g 10 -bf 2 -q:v 6
-make 40 128x48 25 hidden.webm -vf "format=yuv420p,$bars" -c:v libvpx -b:v 60k -g 20 -auto-alt-ref 1 -lag-in-frames 10 -threads 1
-make 20 131x47 25 odd.webm -vf "format=yuv420p,$bars" -c:v libvpx-vp9 -crf 40 -b:v 0 -g 8 -threads 1
+for pass in 1 2; do  # frames that are never shown stand in packets of their own
+  make 40 128x48 25 hidden.webm -vf "format=yuv420p,$bars" -c:v libvpx -b:v 60k -g 40 -auto-alt-ref 1 -lag-in-frames 25 \
+    -threads 1 -pass "$pass" -passlogfile hidden
+done
+rm hidden-0.log
+make 20 132x48 25 odd.webm -vf "format=yuv444p,scale=131:47,$bars,format=yuv420p" -c:v libvpx-vp9 -crf 40 -b:v 0 -g 8 -threads 1
 make 1 128x48 25 one.mp4 $(x264)
 make 12 128x48 25 stills.mkv -vf "format=yuvj420p,$bars" -c:v mjpeg -q:v 8
 ffmpeg -v error -y -f lavfi -i sine=440:duration=0.2 -c:a pcm_s16le -ar 8000 -bitexact sound.wav
 ffmpeg -v error -y -ss 1.52 -i bframes.mp4 -c copy -bitexact edited.mp4
-ffmpeg -v error -y -i bframes.mp4 -c copy -bitexact -movflags +faststart front.mp4
+ffmpeg -v error -y -i bframes.mp4 -c copy -bitexact -movflags +faststart front.mp4  # the header before the frames
+ffmpeg -v error -y -i bframes.mp4 -c copy -bitexact bframes.mkv
 python3 - <<'PY'
 import pathlib, struct
 

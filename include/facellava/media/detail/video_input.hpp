@@ -92,14 +92,15 @@ class VideoFile {
   AVIOContext* context_ = nullptr;
 };
 
-// What a reader of the format does besides reading this file; nothing for a format that is welcome.
+// What a file of a format is instead of a video; nothing for a format that is welcome. Readers of lists and scripts
+// would open other files, run programs or ask the network.
 inline const char* refusal(const AVInputFormat& format) {
-  if (av_match_name("hls,dash,concat,concatf,imf,sdp,rtsp,rtp,webm_dash_manifest,image2", format.name))
-    return "a list of other files";
-  if (av_match_name("avisynth,vapoursynth", format.name)) return "a script";
-  if (av_match_name("tty,bin,xbin,adf,idf", format.name)) return "text";
   const std::string name = format.name;
-  if (name.ends_with("_pipe") || name == "image2pipe") return "a picture";
+  const auto one_of = [&](const char* names) { return av_match_name(name.c_str(), names) != 0; };
+  if (one_of("hls,applehttp,dash,concat,concatf,imf,sdp,rtsp,rtp,webm_dash_manifest")) return "a list of other files";
+  if (one_of("avisynth,vapoursynth")) return "a script";
+  if (one_of("tty,bin,xbin,adf,idf")) return "text";
+  if (one_of("image2,image2pipe") || name.ends_with("_pipe")) return "a picture";
   return nullptr;
 }
 
