@@ -171,7 +171,7 @@ class VideoReader {
     bool whole = true;
     for (; (code = input_->read(*packet)) >= 0; ++count) {
       check_at_most(options_.limits.max_frames, count + 1, path_ + ": packets");
-      whole = whole && !(packet->flags & AV_PKT_FLAG_CORRUPT);
+      whole = !(packet->flags & AV_PKT_FLAG_CORRUPT);
       by_packets_ = by_packets_ && packet->pts != AV_NOPTS_VALUE;
       if (by_packets_)
         index_.add({packet->pts, packet->dts, packet->size, (packet->flags & AV_PKT_FLAG_KEY) != 0,
