@@ -51,7 +51,7 @@ TEST_CASE("what is no video") {
   refused(folder.file("nothing.mp4", ""), ErrorKind::kFormat, "cannot be opened");
   const std::string text = "Four score and seven years ago our fathers brought forth.\n";
   refused(folder.file("text.mp4", text), ErrorKind::kFormat, "cannot be opened");
-  refused(folder.file("text.txt", text), ErrorKind::kFormat, "found text");
+  refused(folder.file("text.txt", text), ErrorKind::kFormat, "no known format");
   refused(folder.file("zeros.mp4", std::string(5000, '\0')), ErrorKind::kFormat, "cannot be opened");
   refused(clip("sound.wav"), ErrorKind::kFormat, "found none");
   refused(clip("empty.mp4"), ErrorKind::kFormat, "no frame");

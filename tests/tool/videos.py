@@ -71,8 +71,12 @@ class Videos(ToolTest):
                 self.assertEqual(prompt, answer["prompt"])
                 self.assertEqual(landmarks != "none", answer["landmarks_used"])
                 last = dump["0.logits"].row(dump["0.logits"].shape[0] - 1)
-                # Pixels two levels apart move no logit by more than a percent of the largest.
-                self.near(golden["logits.last"].row(0), last, 1e-2, "logits")
+                given = read_safetensors(self.goldens / "preprocess" / "video_face_256_24fps.safetensors")
+                ours, theirs = dump["0.pixels"].flat(), given["pixel_values"].flat()
+                worst = max(abs(a - b) for a, b in zip(ours, theirs, strict=True))
+                self.assertLessEqual(worst, self.ATOL + self.LEVELS)
+                # Equal frames: what is demanded of fp32. All pixels two levels off move the logits by 1.5e-2 (measured).
+                self.near(golden["logits.last"].row(0), last, 1e-4 if worst <= self.ATOL else 2e-2, "logits")
                 if landmarks != "none":
                     self.near(golden["landmarks.0"].flat(), dump["0.landmarks"].flat(), 1e-6, "landmarks")
 

@@ -22,6 +22,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <numeric>
 #include <optional>
@@ -149,10 +150,11 @@ class VideoReader {
       throw Error(ErrorKind::kArgument,
                   path_ + ": expected a frame below " + std::to_string(frames()) + ", found " + std::to_string(frame));
   }
+  void check_count(std::int64_t frames) const {
+    const std::int64_t most = std::min<std::int64_t>(options_.limits.max_frames, std::numeric_limits<int>::max() / 2);
+    check_at_most(most, frames, path_ + ": frames");
+  }
   [[noreturn]] void broken_file(const std::string& what) const { throw Error(ErrorKind::kFormat, path_ + ": " + what); }
-
-  // Opening
-  // ------------------------------------------------------------------------------------------------------------
 
   // Codecs of which a packet is a frame, whatever made it.
   static bool pairs_frames_and_packets(const AVCodecParameters& p) {
@@ -165,17 +167,16 @@ class VideoReader {
 
   void read_packets() {
     by_packets_ = input_->steady() && pairs_frames_and_packets(*input_->stream().codecpar);
-    const auto packet = detail::new_packet();
     std::int64_t count = 0;
     int code = 0;
     bool whole = true;
-    for (; (code = input_->read(*packet)) >= 0; ++count) {
-      check_at_most(options_.limits.max_frames, count + 1, path_ + ": packets");
-      whole = !(packet->flags & AV_PKT_FLAG_CORRUPT);
-      by_packets_ = by_packets_ && packet->pts != AV_NOPTS_VALUE;
+    for (; (code = input_->read(*packet_)) >= 0; ++count) {
+      check_count(count + 1);
+      whole = !(packet_->flags & AV_PKT_FLAG_CORRUPT);
+      by_packets_ = by_packets_ && packet_->pts != AV_NOPTS_VALUE;
       if (by_packets_)
-        index_.add({packet->pts, packet->dts, packet->size, (packet->flags & AV_PKT_FLAG_KEY) != 0,
-                    (packet->flags & AV_PKT_FLAG_DISCARD) == 0});
+        index_.add({packet_->pts, packet_->dts, packet_->size, (packet_->flags & AV_PKT_FLAG_KEY) != 0,
+                    (packet_->flags & AV_PKT_FLAG_DISCARD) == 0});
     }
     cut_off_ = code != AVERROR_EOF || !whole;
     if (cut_off_ && options_.broken == BrokenFrame::kError)
@@ -201,7 +202,7 @@ class VideoReader {
     refused_ = 0;
     restart();
     while (decode() == Step::kFrame) {
-      check_at_most(options_.limits.max_frames, current_ + 1, path_ + ": frames");
+      check_count(std::int64_t(current_) + 1);
       const std::int64_t time = decoder_->frame().best_effort_timestamp;
       times_.push_back(time != AV_NOPTS_VALUE ? time : guessed_time());
       if (decoder_->damaged()) note_broken(current_);
@@ -220,9 +221,6 @@ class VideoReader {
     return times_.back() + std::max<std::int64_t>(1, av_rescale_q(1, av_inv_q(rate), s.time_base));
   }
 
-  // Decoding
-  // -----------------------------------------------------------------------------------------------------------
-
   void restart() {
     decoder_.reset();
     input_.reset();
@@ -232,7 +230,7 @@ class VideoReader {
     jumped_ = false;
   }
   void at_packet(int packet, int frame) {
-    packet_ = packet;
+    next_packet_ = packet;
     upcoming_ = first_ = frame;
     current_ = -1;
     draining_ = false;
@@ -240,22 +238,20 @@ class VideoReader {
 
   // Feeds the decoder its next packet, or tells it that there is none.
   Step feed() {
-    if (!packet_buffer_) packet_buffer_ = detail::new_packet();
     if (draining_) return Step::kEnd;
-    const int code = input_->read(*packet_buffer_);
+    const int code = input_->read(*packet_);
     if (code < 0) {
       draining_ = true;
       return decoder_->send(nullptr) < 0 ? Step::kEnd : Step::kFrame;
     }
     if (by_packets_) {
       const auto& known = index_.packets();
-      const auto at = std::size_t(packet_);
-      if (at >= known.size() || known[at].pts != packet_buffer_->pts || known[at].size != packet_buffer_->size)
-        return Step::kAstray;
+      const auto at = std::size_t(next_packet_);
+      if (at >= known.size() || known[at].pts != packet_->pts || known[at].size != packet_->size) return Step::kAstray;
     }
-    ++packet_;
+    ++next_packet_;
     ++decoded_packets_;
-    if (decoder_->send(packet_buffer_.get()) < 0) ++refused_;
+    if (decoder_->send(packet_.get()) < 0) ++refused_;
     return Step::kFrame;
   }
 
@@ -289,20 +285,20 @@ class VideoReader {
   // To the key packet before a frame, if that is nearer than going on. false: the file cannot be trusted to do that.
   bool jump(int frame) {
     const int key = index_.key_before(frame);
-    if (frame >= upcoming_ && (key < packet_ || key == 0)) return true;
+    if (frame >= upcoming_ && (key < next_packet_ || key == 0)) return true;
     const auto& packets = index_.packets();
     const detail::VideoPacket& k = packets[std::size_t(key)];
     for (const std::int64_t time : {k.pts, std::min(k.pts, k.dts)}) {
       if (time == AV_NOPTS_VALUE || !input_->seek(time)) continue;
-      if (input_->read(*packet_buffer_) < 0) continue;
-      const int found = index_.find(packet_buffer_->pts, packet_buffer_->size);
+      if (input_->read(*packet_) < 0) continue;
+      const int found = index_.find(packet_->pts, packet_->size);
       if (found < 0 || found > key) continue;
       decoder_->flush();
       const auto first = std::lower_bound(times().begin(), times().end(), packets[std::size_t(found)].pts);
       at_packet(found + 1, int(first - times().begin()));
       jumped_ = true;
       ++decoded_packets_;
-      return first_ <= frame && decoder_->send(packet_buffer_.get()) >= 0;
+      return first_ <= frame && decoder_->send(packet_.get()) >= 0;
     }
     return false;
   }
@@ -374,7 +370,7 @@ class VideoReader {
   VideoOptions options_;
   std::unique_ptr<detail::VideoInput> input_;
   std::unique_ptr<detail::VideoDecoder> decoder_;
-  detail::PacketPtr packet_buffer_;
+  detail::PacketPtr packet_ = detail::new_packet();
   detail::RgbConverter converter_;
   Image turned_;
   int rotation_ = 0, orientation_ = 1;  // EXIF's
@@ -387,7 +383,7 @@ class VideoReader {
   int refused_ = 0, refused_packets_ = 0;
   std::int64_t decoded_packets_ = 0;
 
-  int packet_ = 0;                   // the number of the packet that is read next
+  int next_packet_ = 0;              // the number of the packet that is read next
   int upcoming_ = 0, current_ = -1;  // the frame that the decoder gives next, and that it gave last
   int first_ = 0;                    // frames before it are left out after a jump
   bool draining_ = false, jumped_ = false, may_jump_ = true, lost_ = false;
