@@ -68,7 +68,6 @@ void compare(const std::string& path, const std::string& name, int frames) {
   CHECK(seen == 8);
   CHECK(levels <= kLevels);
   CHECK(most < pixel_value_tolerance(levels));
-  MESSAGE(name << ": " << levels << " levels, pixel values " << most);
 }
 
 }  // namespace
