@@ -8,6 +8,7 @@
 #include "facellava/media/decode.hpp"
 #include "facellava/media/preprocess.hpp"
 #include "facellava/media/preprocess_video.hpp"
+#include "video_file.hpp"
 
 namespace tool {
 
@@ -16,11 +17,13 @@ using namespace facellava;
 void Question::add_to(CLI::App& app, std::vector<std::string>& landmarks_option) {
   app.add_option("--image", images,
                  "Picture (JPEG, PNG), or F.safetensors:tensor of [3, H, W], preprocessed; repeatable");
-  app.add_option("--video", video, "F.safetensors:tensor: [3, 8, H, W] preprocessed, or [8, H, W, 3] uint8 frames");
-  app.add_option(
-      "--landmarks", landmarks_option,
-      "68 points in pixels of the given picture (.npy, .pts, .json), one file a picture; none; or auto: each "
-      "face of a picture is found, cut out and asked about; default: auto where the model uses landmarks");
+  app.add_option("--video", video,
+                 "Video file, of which 8 frames are looked at, or F.safetensors:tensor: [3, 8, H, W] preprocessed, or "
+                 "[8, H, W, 3] uint8 frames");
+  app.add_option("--landmarks", landmarks_option,
+                 "68 points in pixels of the given picture (.npy, .pts, .json), one file a picture (of all frames, a "
+                 "video); none; or auto: each "
+                 "face of a picture is found, cut out and asked about; default: auto where the model uses landmarks");
   finder.add_to(app);
   auto* q = app.add_option("--question", question, "A question, put into the prompt template");
   app.add_option("--prompt", prompt, "The whole prompt, verbatim, with <image> where pictures stand")->excludes(q);
@@ -60,6 +63,7 @@ std::optional<std::pair<std::string, std::string>> tensor_name(const std::string
 // What is known of a medium before it is a tensor: landmarks are pixels of this picture.
 struct Size {
   int width, height;
+  int frames = 0;  // of a video file
 };
 
 run::MediumInput read_picture(const std::string& path, const TowerConfig& tower, Size& size) {
@@ -70,6 +74,13 @@ run::MediumInput read_picture(const std::string& path, const TowerConfig& tower,
   run::MediumInput m{text::Medium::kImage, std::vector<float>(std::size_t(3 * tower.side * tower.side)), {}};
   media::preprocess_image(m.pixels.data(), image.view(), p);
   return m;
+}
+
+run::MediumInput read_frames(const std::string& path, const FaceLlavaConfig& c, Size& size) {
+  if (c.video.layers == 0) throw Error(ErrorKind::kArgument, path + ": the model has no tower for videos");
+  VideoPixels video = read_video(path, c.video.block.frames, c.video.side);
+  size = {video.width, video.height, video.frames};
+  return {text::Medium::kVideo, std::move(video.pixels), {}};
 }
 
 void check_side(Index expected, std::span<const Index> found, const std::string& where) {
@@ -133,6 +144,8 @@ void read_points(run::MediumInput& m, const std::string& path, const Loaded& mod
   if (int(faces.size()) < frames)
     throw Error(ErrorKind::kArgument, path + ": expected landmarks of at least " + std::to_string(frames) +
                                           " frames, found " + std::to_string(faces.size()));
+  if (size.frames > 0 && int(faces.size()) != frames)
+    check_equal(size.frames, faces.size(), path + ": landmarks of the video's frames", ErrorKind::kArgument);
   for (int at : media::linspace_indices(int(faces.size()), frames)) {
     const auto z = faces::normalise(faces[std::size_t(at)], model.folder.settings().landmarks, size.width, size.height);
     m.points.insert(m.points.end(), z.begin(), z.end());
@@ -260,12 +273,12 @@ std::vector<Prepared> prepare(const Question& q, const Loaded& model) {
   for (const std::string& path : paths) {
     Size size{};
     const auto tensor = tensor_name(path);
-    if (!tensor && path == q.video)
-      throw Error(ErrorKind::kArgument,
-                  path + ": this tool reads videos as F.safetensors:tensor (no video decoder is built in)");
-    if (!tensor && c.image.layers == 0) throw Error(ErrorKind::kArgument, "the model has no tower for images");
-    out.request.media.push_back(tensor ? read_tensor(tensor->first, tensor->second, c, size)
-                                       : read_picture(path, c.image, size));
+    const bool is_video = &path == &paths.back() && !q.video.empty();
+    if (!tensor && !is_video && c.image.layers == 0)
+      throw Error(ErrorKind::kArgument, "the model has no tower for images");
+    out.request.media.push_back(tensor     ? read_tensor(tensor->first, tensor->second, c, size)
+                                : is_video ? read_frames(path, c, size)
+                                           : read_picture(path, c.image, size));
     sizes.push_back(size);
     kinds.push_back(out.request.media.back().kind);
   }

@@ -13,7 +13,7 @@ namespace tool {
 struct Question {
   std::string prompt, question, prompt_template;  // prompt: verbatim; else a question in a template
   std::vector<std::string> images;                // a picture, or F.safetensors:tensor, preprocessed
-  std::string video;                              // likewise, [3, 8, H, W]
+  std::string video;                              // a file, or F.safetensors:tensor, [3, 8, H, W]
   std::vector<std::optional<std::string>> landmarks;
   bool without_landmarks = false;
   enum class FindFaces { kNever, kIfNeeded, kAlways } find_faces = FindFaces::kNever;  // and their landmarks

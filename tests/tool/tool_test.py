@@ -16,6 +16,7 @@ from conversion import *
 from faces import *
 from golden_cases import *
 from plan import *
+from videos import *
 
 if __name__ == "__main__":
     if len(sys.argv) < 4:

@@ -40,8 +40,8 @@ class FaceFinder {
   template <class Device>
   std::vector<Face> find(Device& dev, const media::PixelView& picture) {
     std::vector<Detection> found;
-    for (auto* detector : {&near_, &far_})
-      if (*detector) add(found, (*detector)->detect(dev, picture, options_.detector));
+    if (near_) found = near_->detect(dev, picture, options_.detector);
+    if (far_) found = merged(std::move(found), far_->detect(dev, picture, options_.detector));
     std::stable_sort(found.begin(), found.end(), [](const Detection& a, const Detection& b) {
       return a.box.width * a.box.height > b.box.width * b.box.height;
     });
@@ -52,16 +52,25 @@ class FaceFinder {
   }
 
  private:
-  // Those of `more` that are not there already: that overlap none, nor have their middle in one.
-  void add(std::vector<Detection>& found, const std::vector<Detection>& more) const {
-    const auto same = [&](const Box& a, const Box& b) {
+  // Near ones, and far ones that are none of these. Where small faces stand together the short-range detector sees one
+  // large face: what holds the middle of a far one, but is not it, is dropped.
+  std::vector<Detection> merged(std::vector<Detection> near, const std::vector<Detection>& far) const {
+    const auto same = [&](const Box& a, const Box& b) { return detail::overlap(a, b) > options_.detector.max_overlap; };
+    const auto holds = [](const Box& a, const Box& b) {
       const float x = b.x + b.width / 2 - a.x, y = b.y + b.height / 2 - a.y;
-      return detail::overlap(a, b) > options_.detector.max_overlap || (x > 0 && y > 0 && x < a.width && y < a.height);
+      return x > 0 && y > 0 && x < a.width && y < a.height;
     };
-    const auto before = std::ptrdiff_t(found.size());
-    for (const Detection& d : more)
-      if (std::none_of(found.begin(), found.begin() + before, [&](const Detection& f) { return same(f.box, d.box); }))
-        found.push_back(d);
+    const auto any = [](const std::vector<Detection>& all, auto test) {
+      return std::any_of(all.begin(), all.end(), [&](const Detection& d) { return test(d.box); });
+    };
+    std::erase_if(near, [&](const Detection& n) {
+      return !any(far, [&](const Box& f) { return same(n.box, f); }) &&
+             any(far, [&](const Box& f) { return holds(n.box, f); });
+    });
+    std::vector<Detection> all = near;
+    for (const Detection& f : far)
+      if (!any(near, [&](const Box& n) { return same(n, f.box); })) all.push_back(f);
+    return all;
   }
 
   FaceFinderOptions options_;
