@@ -6,7 +6,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 build=${BUILD:-$root/build/tests}
 source "$root/cmake/debian_packages.sh"
 install_packages g++ cmake ninja-build libeigen3-dev nlohmann-json3-dev libstb-dev libcli11-dev doctest-dev python3 python3-pip \
-  pkg-config libavformat-dev libavcodec-dev libswscale-dev libavutil-dev
+  pkg-config libavformat-dev libavcodec-dev libswscale-dev libavutil-dev libturbojpeg0-dev
 
 options=()
 # The full set of golden tensors, where it stands beside the repository; else the selection in tests/goldens.

@@ -5,7 +5,10 @@
 #include <iostream>
 
 #include "dump.hpp"
+#include "facellava/faces/attention_map.hpp"
+#include "facellava/media/write_png.hpp"
 #include "facellava/run/generate.hpp"
+#include "facellava/run/pipeline.hpp"
 #include "facellava/text/stream_decoder.hpp"
 #include "requests.hpp"
 
@@ -16,12 +19,17 @@ using namespace facellava;
 
 volatile std::sig_atomic_t interrupted = 0;
 
-// Times the stages; keeps values only if they are to be dumped.
+// Times the stages; keeps values only if they are to be dumped, and the weights of the regions if they are to be drawn.
 class Watch final : public Dump {
  public:
-  explicit Watch(bool keep) : keep_(keep) {}
-  bool wants_values() const override { return keep_; }
+  Watch(bool dump, bool attention) : keep_(dump), attention_(attention) {}
+  bool wants_values() const override { return keep_ || attention_; }
   bool wants_logits() const override { return keep_; }
+  void see(std::size_t request, const char* name, const std::vector<facellava::Index>& shape,
+           const float* values) override {
+    if (attention_) attention[request].see(request, name, shape, values);
+    if (keep_) Dump::see(request, name, shape, values);
+  }
   void done(const char* stage) override { lap(stage); }
   void lap(const std::string& stage) {
     const auto now = std::chrono::steady_clock::now();
@@ -29,9 +37,10 @@ class Watch final : public Dump {
     last_ = now;
   }
   nlohmann::json milliseconds;
+  std::map<std::size_t, run::RegionAttentionMean> attention;  // of each request
 
  private:
-  bool keep_;
+  bool keep_, attention_;
   std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
 };
 
@@ -45,25 +54,42 @@ struct Options {
   GenerationOptions generation;
   Question question;
   std::vector<std::string> landmarks;
-  std::string requests, dump;
+  std::string requests, dump, attention;
   bool json = false;
 };
 
-// What can be known of --dump before the work that it is to hold.
-void check_dump(const std::filesystem::path& file) {
+// What can be known of a file before the work that it is to hold.
+void check_output(const char* option, const std::filesystem::path& file) {
+  if (file.empty()) return;
   const auto folder = std::filesystem::absolute(file).parent_path();
   if (!std::filesystem::is_directory(folder) || std::filesystem::is_directory(file))
-    throw Error(ErrorKind::kFile, "--dump: expected a file in a folder that exists, found " + file.string());
+    throw Error(ErrorKind::kFile,
+                std::string(option) + ": expected a file in a folder that exists, found " + file.string());
+}
+
+// One sheet a picture: F.png, or F_0.png, F_1.png… of several.
+void draw_attention(const std::filesystem::path& file, std::span<const Prepared> prepared, Watch& watch) {
+  for (std::size_t i = 0; i < prepared.size(); ++i) {
+    auto to = file;
+    if (prepared.size() > 1) to.replace_filename(file.stem().string() + "_" + std::to_string(i) + ".png");
+    const Seen& seen = *prepared[i].seen;
+    media::write_png(to.string(), faces::draw_attention(seen.picture.view(), seen.points, watch.attention[i].mean));
+  }
 }
 
 void answer(Options o) {
-  if (!o.dump.empty()) check_dump(o.dump);
+  check_output("--dump", o.dump);
+  check_output("--attention", o.attention);
   const Loaded loaded = load(o.model);
-  Watch watch(!o.dump.empty());
+  Watch watch(!o.dump.empty(), !o.attention.empty());
   watch.milliseconds["load"] = loaded.milliseconds;
   o.question.take_landmarks(o.landmarks);
   const auto questions = o.requests.empty() ? std::vector<Question>{o.question} : read_requests(o.requests);
   const auto prepared = prepare_all(questions, loaded);
+  if (!o.attention.empty())
+    for (const Prepared& p : prepared)
+      if (!p.seen)
+        throw Error(ErrorKind::kArgument, "--attention: expected questions about one picture with landmarks");
   watch.lap("prepare");
 
   std::vector<run::Request> requests;
@@ -98,6 +124,7 @@ void answer(Options o) {
   for (std::size_t i = 0; i < words.size(); ++i) say(i, words[i].finish());
   watch.lap("generate");
 
+  if (!o.attention.empty()) draw_attention(o.attention, prepared, watch);
   if (!o.dump.empty()) {
     for (std::size_t i = 0; i < requests.size(); ++i) {
       watch.add_ids(i, "input_ids", requests[i].ids);
@@ -118,6 +145,7 @@ void answer(Options o) {
                    {"precision", loaded.precision},
                    {"milliseconds", watch.milliseconds}});
     if (prepared[i].face) out.back()["face"] = described(*prepared[i].face);
+    if (!prepared[i].gaps.empty()) out.back()["gaps"] = described(prepared[i].gaps);
   }
   if (o.json)
     std::cout << (o.requests.empty() && out.size() == 1 ? out[0] : out)
@@ -145,6 +173,9 @@ void add_ask(CLI::App& app) {
   for (const char* alone : {"--image", "--video", "--landmarks", "--question", "--prompt", "--template"})
     requests->excludes(command->get_option(alone));
   command->add_option("--dump", o->dump, "Write every intermediate tensor to this safetensors file");
+  command->add_option(
+      "--attention", o->attention,
+      "PNG of what each of the nine regions is looked at by, over the picture; several faces: F_0.png…");
   command->add_flag("--json", o->json, "Print JSON: answer, ids, device, precision, milliseconds per stage");
   command->callback([o] { answer(*o); });
 }

@@ -26,9 +26,10 @@ struct FinderOptions {
         ->transform(CLI::CheckedTransformer(kRanges).description("short, full or both"));
     app.add_option("--landmark-net", options.landmarks, "face-api or mesh; default: face-api")
         ->transform(CLI::CheckedTransformer(kLandmarkNets).description("face-api or mesh"));
-    app.add_option("--min-score", options.detector.min_score, "Least score of a face")
+    app.add_option("--min-score", options.detector.min_score,
+                   "Least score of a face; default: 0.5 (short) and 0.6 (full); both: 0.7 for what only short sees")
         ->check(CLI::Range(0.f, 1.f))
-        ->capture_default_str();
+        ->each([this](const std::string&) { options.alone_score = 0; });
   }
   facellava::faces::FaceFinder open() const { return facellava::faces::FaceFinder(nets, options); }
 };

@@ -4,8 +4,8 @@
 #include <iostream>
 
 #include "facellava/io/safetensors_writer.hpp"
-#include "facellava/media/decode.hpp"
 #include "options.hpp"
+#include "picture_file.hpp"
 #include "video_file.hpp"
 
 namespace tool {
@@ -19,9 +19,8 @@ struct Options {
 };
 
 void preprocess_picture(const Options& o) {
-  media::DecodeOptions decode;
-  if (o.orientation == "exif") decode.orientation = media::Orientation::kExif;
-  const media::Image image = media::read_image(o.image, decode);
+  const media::Image image =
+      read_picture_file(o.image, o.orientation == "exif" ? media::Orientation::kExif : media::Orientation::kReference);
   media::Preprocess p;
   p.side = o.side;
   if (o.padding == "square") p.padding = media::Padding::kSquare;
@@ -47,7 +46,7 @@ void preprocess_video(const Options& o) {
       {"frame_indices", io::DType::kI64, {o.frames}, std::as_bytes(std::span(indices))}};
   io::write_safetensors(o.out, tensors);
   std::cout << o.out << ": pixel_values [3, " << o.frames << ", " << o.side << ", " << o.side << "] from "
-            << video.frames << " frames of " << video.width << " x " << video.height << "\n";
+            << video.video.frames << " frames of " << video.video.width << " x " << video.video.height << "\n";
 }
 
 }  // namespace

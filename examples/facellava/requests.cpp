@@ -2,12 +2,11 @@
 
 #include <filesystem>
 
-#include "facellava/faces/face_finder.hpp"
 #include "facellava/faces/landmark_file.hpp"
 #include "facellava/io/safetensors.hpp"
-#include "facellava/media/decode.hpp"
 #include "facellava/media/preprocess.hpp"
 #include "facellava/media/preprocess_video.hpp"
+#include "picture_file.hpp"
 #include "video_file.hpp"
 
 namespace tool {
@@ -22,9 +21,14 @@ void Question::add_to(CLI::App& app, std::vector<std::string>& landmarks_option)
                  "[8, H, W, 3] uint8 frames");
   app.add_option("--landmarks", landmarks_option,
                  "68 points in pixels of the given picture (.npy, .pts, .json), one file a picture (of all frames, a "
-                 "video); none; or auto: each "
-                 "face of a picture is found, cut out and asked about; default: auto where the model uses landmarks");
+                 "video); none; or auto: each face of a picture, each person of a video is found, cut out and asked "
+                 "about; default: auto where the model uses landmarks");
   finder.add_to(app);
+  app.add_option(
+         "--missing-faces", missing_faces,
+         "Where a person's face is not found in frames of a video: error, carry (the frame before), interpolate")
+      ->check(CLI::IsMember({"error", "carry", "interpolate"}))
+      ->capture_default_str();
   auto* q = app.add_option("--question", question, "A question, put into the prompt template");
   app.add_option("--prompt", prompt, "The whole prompt, verbatim, with <image> where pictures stand")->excludes(q);
   app.add_option("--template", prompt_template,
@@ -67,7 +71,7 @@ struct Size {
 };
 
 run::MediumInput read_picture(const std::string& path, const TowerConfig& tower, Size& size) {
-  const media::Image image = media::read_image(path);
+  const media::Image image = read_picture_file(path);
   size = {image.width(), image.height()};
   media::Preprocess p;
   p.side = tower.side;
@@ -76,10 +80,10 @@ run::MediumInput read_picture(const std::string& path, const TowerConfig& tower,
   return m;
 }
 
-run::MediumInput read_frames(const std::string& path, const FaceLlavaConfig& c, Size& size) {
+run::MediumInput read_clip(const std::string& path, const FaceLlavaConfig& c, Size& size) {
   if (c.video.layers == 0) throw Error(ErrorKind::kArgument, path + ": the model has no tower for videos");
   VideoPixels video = read_video(path, c.video.block.frames, c.video.side);
-  size = {video.width, video.height, video.frames};
+  size = {video.video.width, video.video.height, video.video.frames};
   return {text::Medium::kVideo, std::move(video.pixels), {}};
 }
 
@@ -154,15 +158,6 @@ void read_points(run::MediumInput& m, const std::string& path, const Loaded& mod
 
 }  // namespace
 
-nlohmann::json described(const faces::Detection& d) {
-  return {{"score", d.score}, {"box", {d.box.x, d.box.y, d.box.width, d.box.height}}};
-}
-
-std::string place_of(const faces::Detection& d) {
-  const auto whole = [](float v) { return std::to_string(std::lround(v)); };
-  return "face at " + whole(d.box.x) + ", " + whole(d.box.y) + ", " + whole(d.box.width) + " x " + whole(d.box.height);
-}
-
 std::vector<Question> read_requests(const std::string& file) {
   const auto json = io::read_json(file);
   const auto folder = std::filesystem::path(file).parent_path();
@@ -207,9 +202,6 @@ std::vector<Question> read_requests(const std::string& file) {
   return out;
 }
 
-namespace {
-
-// Prompt and ids, once the media are there.
 void finish(Prepared& p, const Question& q, std::span<const text::Medium> kinds, const Loaded& model) {
   if (q.prompt.empty() && q.question.empty())
     throw Error(ErrorKind::kArgument, "give --question, --prompt or --requests");
@@ -219,51 +211,24 @@ void finish(Prepared& p, const Question& q, std::span<const text::Medium> kinds,
   p.request.ids = text::encode_prompt(model.tokenizer, p.prompt, settings.bos);
 }
 
+namespace {
+
 bool finds_faces(const Question& q, const Loaded& model) {
   if (q.find_faces == Question::FindFaces::kAlways) return true;
-  return q.find_faces == Question::FindFaces::kIfNeeded && q.images.size() == 1 && q.video.empty() &&
-         !tensor_name(q.images[0]) && model.model->landmark_modules() == run::LandmarkModules::kLoaded;
-}
-
-// One question about each face of a picture.
-std::vector<Prepared> prepare_faces(const Question& q, const Loaded& model) {
-  if (q.images.size() != 1 || !q.video.empty() || tensor_name(q.images[0]))
-    throw Error(ErrorKind::kArgument, "--landmarks auto: expected one picture to find faces in");
-  const TowerConfig& tower = model.model->config().image;
-  if (tower.layers == 0) throw Error(ErrorKind::kArgument, "the model has no tower for images");
-  const media::Image image = media::read_image(q.images[0]);
-  faces::FaceFinder finder = q.finder.open();
-  cpu::Device dev(model.device);
-  const auto found = finder.find(dev, image.view());
-  if (found.empty())
-    throw Error(ErrorKind::kArgument,
-                q.images[0] + ": found no face; --landmarks none asks about the whole picture, without landmarks");
-  std::vector<Prepared> out;
-  for (const faces::Face& face : found) {
-    const faces::Crop crop = faces::centred_crop(image.view(), face.detection);
-    media::Preprocess p;
-    p.side = tower.side;
-    run::MediumInput m{text::Medium::kImage, media::preprocess_image(crop.image.view(), p), {}};
-    Prepared one;
-    one.face = face.detection;
-    one.landmarks_used = model.model->landmark_modules() == run::LandmarkModules::kLoaded;
-    if (one.landmarks_used) {
-      faces::Landmarks points;
-      std::transform(face.landmarks.begin(), face.landmarks.end(), points.begin(), crop.affine);
-      m.points = faces::normalise(points, model.folder.settings().landmarks, crop.image.width(), crop.image.height());
-    }
-    one.request.media.push_back(std::move(m));
-    const text::Medium kind = text::Medium::kImage;
-    finish(one, q, std::span(&kind, 1), model);
-    out.push_back(std::move(one));
-  }
-  return out;
+  const bool one = q.images.size() + !q.video.empty() == 1;
+  return q.find_faces == Question::FindFaces::kIfNeeded && one &&
+         !tensor_name(q.video.empty() ? q.images[0] : q.video) &&
+         model.model->landmark_modules() == run::LandmarkModules::kLoaded;
 }
 
 }  // namespace
 
 std::vector<Prepared> prepare(const Question& q, const Loaded& model) {
-  if (finds_faces(q, model)) return prepare_faces(q, model);
+  if (finds_faces(q, model)) {
+    if (q.images.size() + !q.video.empty() != 1 || tensor_name(q.video.empty() ? q.images[0] : q.video))
+      throw Error(ErrorKind::kArgument, "--landmarks auto: expected one picture or one video to find faces in");
+    return q.video.empty() ? prepare_faces(q, model) : prepare_people(q, model);
+  }
   const FaceLlavaConfig& c = model.model->config();
   Prepared out;
   std::vector<Size> sizes;
@@ -277,7 +242,7 @@ std::vector<Prepared> prepare(const Question& q, const Loaded& model) {
     if (!tensor && !is_video && c.image.layers == 0)
       throw Error(ErrorKind::kArgument, "the model has no tower for images");
     out.request.media.push_back(tensor     ? read_tensor(tensor->first, tensor->second, c, size)
-                                : is_video ? read_frames(path, c, size)
+                                : is_video ? read_clip(path, c, size)
                                            : read_picture(path, c.image, size));
     sizes.push_back(size);
     kinds.push_back(out.request.media.back().kind);
@@ -290,10 +255,12 @@ std::vector<Prepared> prepare(const Question& q, const Loaded& model) {
     throw Error(
         ErrorKind::kArgument,
         "the model uses landmarks: give --landmarks FILE for each picture, or --landmarks none; faces are found in "
-        "one picture alone (auto)");
+        "one picture or video alone (auto)");
   for (std::size_t i = 0; i < q.landmarks.size(); ++i)
     if (q.landmarks[i]) read_points(out.request.media[i], *q.landmarks[i], model, sizes[i]);
   out.landmarks_used = given > 0;
+  if (given > 0 && paths.size() == 1 && q.video.empty() && !tensor_name(paths[0]))
+    out.seen = Seen{read_picture_file(paths[0]), faces::read_landmarks(*q.landmarks[0])[0]};
   finish(out, q, kinds, model);
   std::vector<Prepared> one;
   one.push_back(std::move(out));

@@ -64,6 +64,7 @@ void score(Options o) {
     }
     all.push_back({{"labels", labels}, {"landmarks_used", prepared[i].landmarks_used}});
     if (face) all.back()["face"] = described(*face);
+    if (!prepared[i].gaps.empty()) all.back()["gaps"] = described(prepared[i].gaps);
   }
   if (o.json)
     std::cout << (all.size() == 1 ? all[0] : all).dump(1, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";

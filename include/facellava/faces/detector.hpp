@@ -5,6 +5,7 @@
 // Source: "BlazeFace" (arXiv 1907.05047); MediaPipe's face_detection_short_range and its calculators.
 #pragma once
 #include <array>
+#include <optional>
 
 #include "facellava/faces/box.hpp"
 #include "facellava/faces/conv_net.hpp"
@@ -21,8 +22,8 @@ struct Detection {
 };
 
 struct DetectorOptions {
-  float min_score = 0.5f;
-  float max_overlap = 0.3f;  // intersection over union beyond which two detections are one face
+  std::optional<float> min_score;  // default: MediaPipe's, 0.5 (short range) or 0.6 (full range)
+  float max_overlap = 0.3f;        // intersection over union beyond which two detections are one face
 };
 
 namespace detail {
@@ -130,9 +131,10 @@ class Detector {
     const auto results = net_.run(dev, input_, int(pictures.size()), work_);
     std::vector<std::vector<Detection>> faces;
     for (Index i = 0; i < Index(pictures.size()); ++i)
-      faces.push_back(detail::suppress(decode(results[0].data() + i * anchors * kNumbers,
-                                              results[1].data() + i * anchors, pictures[std::size_t(i)], o.min_score),
-                                       o.max_overlap));
+      faces.push_back(
+          detail::suppress(decode(results[0].data() + i * anchors * kNumbers, results[1].data() + i * anchors,
+                                  pictures[std::size_t(i)], o.min_score.value_or(kind_.min_score)),
+                           o.max_overlap));
     return faces;
   }
   template <class Device>
@@ -150,6 +152,7 @@ class Detector {
   };
   struct BlazeFace {
     int side;
+    float min_score;
     std::array<Grid, 2> grids;
     Index anchors() const { return grids[0].anchors() + grids[1].anchors(); }
     // The centre of anchor i, from 0 to 1.
@@ -160,7 +163,7 @@ class Detector {
       return {(float(cell % g.n) + 0.5f) / float(g.n), (float(cell / g.n) + 0.5f) / float(g.n)};
     }
   };
-  static constexpr BlazeFace kNets[] = {{128, {{{16, 2}, {8, 6}}}}, {192, {{{48, 1}, {0, 1}}}}};
+  static constexpr BlazeFace kNets[] = {{128, 0.5f, {{{16, 2}, {8, 6}}}}, {192, 0.6f, {{{48, 1}, {0, 1}}}}};
 
   std::vector<Detection> decode(const float* boxes, const float* scores, const media::PixelView& v,
                                 float min_score) const {
@@ -182,7 +185,9 @@ class Detector {
       d.box.height = boxes[3] * unit;
       d.box.x = centre.x - d.box.width / 2;
       d.box.y = centre.y - d.box.height / 2;
-      if (!(d.box.width >= 0) || !(d.box.height >= 0)) continue;
+      if (!(d.box.width >= 0) || !(d.box.height >= 0) || !std::isfinite(d.box.x + d.box.width) ||
+          !std::isfinite(d.box.y + d.box.height))
+        continue;
       for (int k = 0; k < kKeypoints; ++k) d.keypoints[std::size_t(k)] = point(boxes + 4 + 2 * k);
       found.push_back(d);
     }

@@ -20,6 +20,7 @@ struct FaceFinderOptions {
   DetectionRange range = DetectionRange::kBoth;
   LandmarkNet landmarks = LandmarkNet::kFaceApi;
   DetectorOptions detector{};
+  float alone_score = 0.7f;  // with kBoth: least score of a face that the full-range detector does not confirm
 };
 
 class FaceFinder {
@@ -52,8 +53,8 @@ class FaceFinder {
   }
 
  private:
-  // Near ones, and far ones that are none of these. Where small faces stand together the short-range detector sees one
-  // large face: what holds the middle of a far one, but is not it, is dropped.
+  // Near ones, and far ones that are none of these. A near one that no far one confirms must be sure of itself, and
+  // hold the middle of no far one: where small faces stand together the short-range detector sees one large face.
   std::vector<Detection> merged(std::vector<Detection> near, const std::vector<Detection>& far) const {
     const auto same = [&](const Box& a, const Box& b) { return detail::overlap(a, b) > options_.detector.max_overlap; };
     const auto holds = [](const Box& a, const Box& b) {
@@ -64,8 +65,8 @@ class FaceFinder {
       return std::any_of(all.begin(), all.end(), [&](const Detection& d) { return test(d.box); });
     };
     std::erase_if(near, [&](const Detection& n) {
-      return !any(far, [&](const Box& f) { return same(n.box, f); }) &&
-             any(far, [&](const Box& f) { return holds(n.box, f); });
+      if (any(far, [&](const Box& f) { return same(n.box, f); })) return false;
+      return n.score < options_.alone_score || any(far, [&](const Box& f) { return holds(n.box, f); });
     });
     std::vector<Detection> all = near;
     for (const Detection& f : far)

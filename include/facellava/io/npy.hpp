@@ -4,6 +4,7 @@
 #include <charconv>
 #include <string_view>
 
+#include "facellava/io/atomic_file.hpp"
 #include "facellava/io/mapped_file.hpp"
 #include "facellava/io/tensor_entry.hpp"
 
@@ -118,6 +119,23 @@ inline Npy read_npy(const std::string& path, std::size_t max_bytes = std::numeri
   }
   if (order.starts_with("True")) out.values = detail::row_major(out.values, out.shape);
   return out;
+}
+
+// float32, row-major; atomically. Errors: kShape (another number of values), as write_file_atomically.
+inline void write_npy(const std::string& path, const std::vector<Index>& shape, std::span<const float> values) {
+  check_equal(checked_count(shape).value_or(-1), values.size(), path + ": values");
+  std::string sizes;
+  for (const Index n : shape) sizes += std::to_string(n) + ", ";
+  std::string header = "{'descr': '<f4', 'fortran_order': False, 'shape': (" + sizes + "), }";
+  constexpr std::size_t kMagic = 10, kAlign = 64;
+  header.append((kAlign - (kMagic + header.size() + 1) % kAlign) % kAlign, ' ');
+  header += '\n';
+  std::string head("\x93NUMPY\x01\x00", 8);
+  head += char(header.size() & 255);
+  head += char(header.size() >> 8);
+  head += header;
+  const std::span<const std::byte> parts[] = {std::as_bytes(std::span(head)), std::as_bytes(values)};
+  write_file_atomically(path, parts);
 }
 
 }  // namespace facellava::io
