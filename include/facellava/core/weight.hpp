@@ -2,6 +2,7 @@
 //   Plain<T, Space>  every leaf is a View<T, Space, ...>: training, tests, hosts with weights of their own
 //   Stored<Space>    a matrix keeps the format it has in its file (core/format.hpp), known at run time, per tensor;
 //                    a vector is fp32. One compiled model serves every precision.
+//   Absent           no leaf is there: gradients of what is frozen
 //   Act<T, Space>    activations of element T
 #pragma once
 #include "facellava/core/format.hpp"
@@ -47,6 +48,17 @@ struct Stored {
   template <Index n>
   using VectorOf = View<const float, S, n>;
 };
+struct None {};  // an absent operand: no bias, no residual, no gradient
+template <class T>
+inline constexpr bool kPresent = !std::is_same_v<std::remove_cvref_t<T>, None>;
+
+// The policy of what is not there: the gradients of a frozen part.
+struct Absent {
+  template <Index out, Index in>
+  using MatrixOf = None;
+  template <Index n>
+  using VectorOf = None;
+};
 template <class P, Index out, Index in>
 using Matrix = typename P::template MatrixOf<out, in>;
 template <class P, Index n>
@@ -61,10 +73,6 @@ template <class A, Index... D>
 using Tensor = View<typename A::Element, typename A::Space, D...>;
 template <class A, Index... D>
 using Statistic = View<Stat<typename A::Element>, typename A::Space, D...>;
-
-struct None {};  // an absent operand: no bias, no residual
-template <class T>
-inline constexpr bool kPresent = !std::is_same_v<std::remove_cvref_t<T>, None>;
 
 // The values of a vector, as a matrix of one row.
 template <class T, class S, Index N>
