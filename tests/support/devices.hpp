@@ -7,12 +7,13 @@
 
 namespace facellava::test {
 
+void on_reference(auto&& body) {
+  INFO("device ref");
+  ref::Device dev;
+  body(dev);
+}
 void on_every_device(auto&& body) {
-  {
-    INFO("device ref");
-    ref::Device dev;
-    body(dev);
-  }
+  on_reference(body);
   for (cpu::Isa isa : cpu::kIsas) {
     if (isa > cpu::best_isa()) continue;
     INFO("device cpu " << cpu::isa_name(isa));
