@@ -63,7 +63,7 @@ void check_gradients(const std::string& name, Grid grid, Index frames) {
   const View<const float, Host, kDyn, kTower> x(features.data(), rows);
   const View<const float, Host, kDyn, 2 * kPoints> points(landmarks.data(), frames);
   const View<const float, Host, kDyn, kDim> dy(upstream.data(), rows);
-  on_reference([&](auto& dev) {
+  on_every_device([&](auto& dev) {
     typename W::template Params<Plain<float, Host>> dp;
     typename W::template Cache<A> c, d;
     Tensor<A, kDyn, kDim> y;

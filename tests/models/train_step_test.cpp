@@ -159,7 +159,7 @@ void check_stage(const std::string& name) {
   const auto meta = nlohmann::json::parse(std::ifstream(golden_path("train_step/" + name + ".json")));
   const auto some = g.integers("rows_of_embed_and_lm_head");
   Batch batch(g);
-  on_reference([&](auto& dev) {
+  on_every_device([&](auto& dev) {
     Gradients<G> all(dev), recomputed(dev);
     const double loss = train(dev, batch, *initial.p, *all.of, Keep::kAll);
     CHECK(std::abs(loss - meta["steps"][0]["loss_fp64"].get<double>()) < 2e-5);

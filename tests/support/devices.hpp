@@ -7,13 +7,12 @@
 
 namespace facellava::test {
 
-void on_reference(auto&& body) {
-  INFO("device ref");
-  ref::Device dev;
-  body(dev);
-}
 void on_every_device(auto&& body) {
-  on_reference(body);
+  {
+    INFO("device ref");
+    ref::Device dev;
+    body(dev);
+  }
   for (cpu::Isa isa : cpu::kIsas) {
     if (isa > cpu::best_isa()) continue;
     INFO("device cpu " << cpu::isa_name(isa));
