@@ -6,6 +6,7 @@
 #include "facellava/core/quantise.hpp"
 #include "facellava/cpu/device.hpp"
 #include "facellava/ref/device.hpp"
+#include "support/counting_memory.hpp"
 #include "support/random.hpp"
 
 using namespace facellava;
@@ -280,4 +281,31 @@ TEST_CASE("fill writes rows and nothing between") {
     fill(dev, out[0].matrix(), 0.5f);
     fill(dev, rows(out[0].heads(7), 1, 2), -1);
   });
+}
+TEST_CASE("scratch stays within what was said") {
+  const Index m = 300, n = 260, k = 390, heads = 3, d = 130;
+  const std::vector<Sequence> sequences{{0, int(m), 0, 1}};
+  const std::vector<KvRange> ranges{{0, int(m)}};
+  LargestOps ops;
+  ops.product(m, k);
+  ops.attention(m, d);
+  ops.embedding(k);
+  for (cpu::Isa isa : cpu::kIsas) {
+    if (isa > cpu::best_isa()) continue;
+    CAPTURE(cpu::isa_name(isa));
+    test::CountingMemory memory;
+    cpu::Device dev({.threads = 3, .isa = isa, .memory = &memory});
+    Random<float> x(m, k, 1), w(n, k, 2), dy(m, n, 3), dx(m, k, 4), dw(n, k, 5), lse(m, heads, 6), p(m, heads * 9, 7),
+        q(9, k, 8), dq = x, dk = x, dv = x, rest = q, other = q;
+    linear(dev, dy.matrix(), x.matrix(), w.matrix(), None{}, None{});
+    linear_dx(dev, dx.matrix(), dy.matrix(), w.matrix(), Write::kAssign);
+    linear_dw(dev, dw.matrix(), None{}, dy.matrix(), x.matrix());
+    attention_backward(dev, dq.heads(heads), dk.heads(heads), dv.heads(heads), x.heads(heads), x.heads(heads),
+                       lse.matrix(), x.heads(heads), x.heads(heads), x.heads(heads), array(sequences), array(ranges),
+                       Mask::kCausal, 0.1f);
+    region_attention_backward(dev, dq.heads(heads), rest.heads(heads), other.heads(heads), None{}, x.heads(heads),
+                              p.heads(heads), x.heads(heads), q.heads(heads), q.heads(heads), 0.1f);
+    CHECK(memory.peak() > 0);
+    CHECK(Index(memory.peak()) <= dev.training_scratch_bytes(ops));
+  }
 }

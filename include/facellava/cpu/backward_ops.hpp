@@ -14,14 +14,27 @@ class BackwardOps : public ImageOps {
  public:
   using ImageOps::ImageOps;
 
+  // Bytes of scratch that training with these operands makes this device keep, at most: forward and backward.
+  Index training_scratch_bytes(const LargestOps& ops) const {
+    const Multiplier& exact = kernels_->exact;
+    const Index panels = exact.panels(kTile) * exact.panel_bytes(kTile, ops.head_dim);
+    const Index floats = (kOuterRows + kColumns) * kOuterTerms + kColumns + kTile * (3 * kTile + 2);
+    return scratch_bytes(ops) + threads() * (floats * Index(sizeof(float)) + panels);
+  }
+
   template <class W>
   void linear_dx(Mat dx, CMat dy, const W& w, Write write) {
     const Rows m = rows_of(w);
     const auto pack = [&](float* to, Index k, Index n, Index first, Index width, int thread) {
-      float* row = scratch(thread).rows(kColumns);
+      float* wide = scratch(thread).rows(kColumns);
       for (Index i = 0; i < n; ++i) {
-        kernels_->widen(row, m.data + (k + i) * m.step, m.format, first, width, m.nf4);
-        to_strips(to, row, i, n, width);
+        const std::byte* row = m.data + (k + i) * m.step;
+        if (m.format == Format::kF32) {
+          to_strips(to, reinterpret_cast<const float*>(row) + first, i, n, width);
+        } else {
+          kernels_->widen(wide, row, m.format, first, width, m.nf4);
+          to_strips(to, wide, i, n, width);
+        }
       }
     };
     const auto left = [&](Index r, Index, Index k, Index, int) { return std::pair(dy.row(r) + k, dy.stride); };

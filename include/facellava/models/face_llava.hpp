@@ -78,10 +78,10 @@ struct FaceLlava {
     Text::visit(f, join(at, "llama"), p.llama...);
   }
 
-  // Gradients, or what else an optimiser keeps, of the parts that are trained: Params, but each part has a policy of
-  // its own, Absent where it is frozen. G names them: Towers, Projector, Landmarks, Text.
+  // Params whose parts have policies of their own, which G names: Towers, Projector, Landmarks, Text
+  // (models/stages.hpp). Gradients are Absent where a part is frozen; its weights may be Stored.
   template <class G>
-  struct Gradients {
+  struct PartParams {
     typename ImagePart::template Params<typename G::Towers> image_tower;
     typename VideoPart::template Params<typename G::Towers> video_tower;
     typename ProjectorPart::template Params<typename G::Projector> mm_projector;
