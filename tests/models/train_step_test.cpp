@@ -93,11 +93,7 @@ struct Gradients {
 
   explicit Gradients(auto& dev) {
     memory.carve([&](Arena& a) { carve_leaves<M>(a, *of); });
-    M::visit(
-        [&](std::string_view, auto& leaf) {
-          if constexpr (kPresent<decltype(leaf)>) fill(dev, leaf, 0);
-        },
-        "", *of);
+    M::visit([&](std::string_view, auto& leaf) { fill(dev, leaf, 0); }, "", *of);
   }
   // f(official name, rows of the leaf)
   void each(auto f) {

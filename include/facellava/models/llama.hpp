@@ -75,7 +75,7 @@ struct Llama {
     std::array<typename Block::template Cache<A>, C.layers> blocks;
     typename Norm::template Cache<A> norm;
     typename Block::template Cache<A> d;
-    Keep keep;
+    Keep keep = Keep::kAll;
   };
   static void carve_training(auto& arena, auto& c, Index rows, Keep keep) {
     c.keep = keep;

@@ -122,7 +122,7 @@ struct Tower {
     std::array<Tensor<A, kDyn, kDim>, C.run_layers + 1> x;  // of every block its input; the last output
     std::array<typename Block::template Cache<A>, C.run_layers> blocks;
     typename Block::template Cache<A> d;
-    Keep keep;
+    Keep keep = Keep::kAll;
   };
   static void carve_training(auto& arena, auto& c, Index frames, Keep keep) {
     const Index rows = frames * C.tokens();
