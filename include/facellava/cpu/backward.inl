@@ -27,7 +27,9 @@ FACELLAVA_TARGET inline void outer(float* o, Index ldo, const float* p, Index ld
     const Index width = std::min(strip, d - c);
     Index i = 0;
     for (; i + kOuterM <= m; i += kOuterM) outer_rows<kOuterM>(o + i * ldo + c, ldo, p + i * ldp, ldp, v, n, width);
-    for (; i < m; ++i) outer_rows<1>(o + i * ldo + c, ldo, p + i * ldp, ldp, v, n, width);
+    if (i + 4 <= m) outer_rows<4>(o + i * ldo + c, ldo, p + i * ldp, ldp, v, n, width), i += 4;
+    if (i + 2 <= m) outer_rows<2>(o + i * ldo + c, ldo, p + i * ldp, ldp, v, n, width), i += 2;
+    if (i < m) outer_rows<1>(o + i * ldo + c, ldo, p + i * ldp, ldp, v, n, width);
   }
 }
 // By blocks whose rows and columns both fit L1.
