@@ -2,6 +2,7 @@
 //   Plain<T, Space>  every leaf is a View<T, Space, ...>: training, tests, hosts with weights of their own
 //   Stored<Space>    a matrix keeps the format it has in its file (core/format.hpp), known at run time, per tensor;
 //                    a vector is fp32. One compiled model serves every precision.
+//   Brain<Space>     matrices bf16, vectors fp32: training in half the memory, with fp32 masters
 //   Absent           no leaf is there: gradients of what is frozen
 //   Act<T, Space>    activations of element T
 #pragma once
@@ -40,6 +41,13 @@ struct Plain {
   using MatrixOf = View<T, S, out, in>;
   template <Index n>
   using VectorOf = View<T, S, n>;
+};
+template <class S>
+struct Brain {
+  template <Index out, Index in>
+  using MatrixOf = View<bf16, S, out, in>;
+  template <Index n>
+  using VectorOf = View<float, S, n>;
 };
 template <class S>
 struct Stored {
