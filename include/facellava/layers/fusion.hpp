@@ -4,7 +4,8 @@
 //   PaperFusion    y = x + W softmax(QKᵀ/√D − s · distance) V + b                        paper, fig. 2
 // x, y [rows, dim], r [frames · 9, dim], points [frames, 136]; the tokens of a frame stand one after another.
 // m: kReference keeps the released code's transposed grid, kCorrected puts x and y in their places (docs/policies.md).
-// A user's own fusion is any type with the same members (Parts in models/face_llava.hpp).
+// A user's own fusion is any type with the same members (Parts in models/face_llava.hpp); one that is only run needs no
+// backward.
 #pragma once
 #include "facellava/layers/linear.hpp"
 #include "facellava/layers/norm.hpp"
