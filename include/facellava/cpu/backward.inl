@@ -32,13 +32,22 @@ FACELLAVA_TARGET inline void outer(float* o, Index ldo, const float* p, Index ld
     if (i < m) outer_rows<1>(o + i * ldo + c, ldo, p + i * ldp, ldp, v, n, width);
   }
 }
-// By blocks whose rows and columns both fit L1.
-inline void transpose(float* to, Index ldt, const float* from, Index ldf, Index rows, Index columns) {
-  constexpr Index kBlock = 16;
-  for (Index r = 0; r < rows; r += kBlock)
-    for (Index c = 0; c < columns; c += kBlock)
-      for (Index i = c; i < std::min(columns, c + kBlock); ++i)
-        for (Index j = r; j < std::min(rows, r + kBlock); ++j) to[i * ldt + j] = from[j * ldf + i];
+FACELLAVA_TARGET inline void transpose_four(float* to, Index ldt, const float* from, Index ldf) {
+  __m128 v[4];
+  for (int i = 0; i < 4; ++i) v[i] = _mm_loadu_ps(from + i * ldf);
+  _MM_TRANSPOSE4_PS(v[0], v[1], v[2], v[3]);
+  for (int i = 0; i < 4; ++i) _mm_storeu_ps(to + i * ldt, v[i]);
+}
+FACELLAVA_TARGET inline void transpose(float* to, Index ldt, const float* from, Index ldf, Index rows, Index columns) {
+  for (Index r = 0; r < rows; r += 4)
+    for (Index c = 0; c < columns; c += 4) {
+      if (r + 4 <= rows && c + 4 <= columns) {
+        transpose_four(to + c * ldt + r, ldt, from + r * ldf + c, ldf);
+        continue;
+      }
+      for (Index i = c; i < std::min(columns, c + 4); ++i)
+        for (Index j = r; j < std::min(rows, r + 4); ++j) to[i * ldt + j] = from[j * ldf + i];
+    }
 }
 FACELLAVA_TARGET inline float dot(const float* a, const float* b, Index n) {
   Reg s = splat(0.f);

@@ -149,7 +149,7 @@ class BackwardOps : public AttentionBackward {
 
  private:
   // of a product's result that one thread takes at a time, and terms of its sums that are packed together
-  static constexpr Index kOuterRows = 192, kColumns = 128, kOuterTerms = 128;
+  static constexpr Index kOuterRows = 96, kColumns = 256, kOuterTerms = 256;
 
   // f(first, n) for chunks of [0, columns), each of which goes through `rows` rows.
   template <class F>
