@@ -4,6 +4,7 @@
 #include <concepts>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "facellava/core/element.hpp"
@@ -59,6 +60,16 @@ std::vector<NamedLeaf> leaves_from(auto&& visit_params) {
   visit_params([&](const std::string& name, auto& leaf) { leaves.push_back({name, leaf_of(leaf)}); });
   return leaves;
 }
+// Takes memory for every leaf of a layer L's Params, or of gradients in their shape, that is not Absent.
+template <class L>
+void carve_leaves(auto& arena, auto& params) {
+  L::visit(
+      [&](std::string_view, auto& leaf) {
+        if constexpr (kPresent<decltype(leaf)>) arena.take(leaf);
+      },
+      "", params);
+}
+
 // Of the Params of a layer L, which must stay where they are.
 template <class L>
 std::vector<NamedLeaf> leaves_of(auto& params) {

@@ -27,6 +27,7 @@ constexpr auto in(const StoredTensor<S, D...>& w) {
   return o;
 }
 constexpr None in(None n) { return n; }
+constexpr None out(None n) { return n; }
 
 // Dimension a of x equals dimension b of y: a compile error where both are static, an Error otherwise.
 template <int a, int b, class X, class Y>
@@ -188,7 +189,8 @@ void attention(D& dev, O o, L lse, Q q, K k, V v, S sequences, R ranges, Mask ma
   dev.attention(out(o), out(lse), in(q), in(k), in(v), in(sequences), in(ranges), mask, scale);
 }
 
-// slab_k[slots[i]] = k[i], and v alike.   slabs [slab rows, Hkv, D], k, v [r, Hkv, D], slots [r] int.
+// slab_k[slots[i]] = k[i], and v alike.   slabs [slab rows, Hkv, D], k, v [r, Hkv, D], slots [r] int. The slabs may be
+// k and v themselves where slots[i] = i: training.
 template <class D, class SK, class SV, class K, class V, class I>
 void kv_append(D& dev, SK slab_k, SV slab_v, K k, V v, I slots) {
   here<D, SK, SV, K, V, I>();

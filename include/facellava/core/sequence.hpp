@@ -21,6 +21,7 @@ struct Sequence {
 
 enum class Mask { kFull, kCausal };
 enum class Rotate { kForward, kInverse };
+enum class Write { kAssign, kAccumulate };  // how a gradient gets into its view: = or +=
 enum class Bias { kNone, kYes };
 enum class ClassToken { kNone, kFirst };
 

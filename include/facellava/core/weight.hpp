@@ -2,6 +2,8 @@
 //   Plain<T, Space>  every leaf is a View<T, Space, ...>: training, tests, hosts with weights of their own
 //   Stored<Space>    a matrix keeps the format it has in its file (core/format.hpp), known at run time, per tensor;
 //                    a vector is fp32. One compiled model serves every precision.
+//   Brain<Space>     matrices bf16, vectors fp32: training in half the memory, with fp32 masters
+//   Absent           no leaf is there: gradients of what is frozen
 //   Act<T, Space>    activations of element T
 #pragma once
 #include "facellava/core/format.hpp"
@@ -41,11 +43,29 @@ struct Plain {
   using VectorOf = View<T, S, n>;
 };
 template <class S>
+struct Brain {
+  template <Index out, Index in>
+  using MatrixOf = View<bf16, S, out, in>;
+  template <Index n>
+  using VectorOf = View<float, S, n>;
+};
+template <class S>
 struct Stored {
   template <Index out, Index in>
   using MatrixOf = StoredTensor<S, out, in>;
   template <Index n>
   using VectorOf = View<const float, S, n>;
+};
+struct None {};  // an absent operand: no bias, no residual, no gradient
+template <class T>
+inline constexpr bool kPresent = !std::is_same_v<std::remove_cvref_t<T>, None>;
+
+// The policy of what is not there: the gradients of a frozen part.
+struct Absent {
+  template <Index out, Index in>
+  using MatrixOf = None;
+  template <Index n>
+  using VectorOf = None;
 };
 template <class P, Index out, Index in>
 using Matrix = typename P::template MatrixOf<out, in>;
@@ -61,10 +81,6 @@ template <class A, Index... D>
 using Tensor = View<typename A::Element, typename A::Space, D...>;
 template <class A, Index... D>
 using Statistic = View<Stat<typename A::Element>, typename A::Space, D...>;
-
-struct None {};  // an absent operand: no bias, no residual
-template <class T>
-inline constexpr bool kPresent = !std::is_same_v<std::remove_cvref_t<T>, None>;
 
 // The values of a vector, as a matrix of one row.
 template <class T, class S, Index N>

@@ -4,13 +4,13 @@
 #include <cmath>
 
 #include "facellava/core/ops.hpp"
-#include "facellava/cpu/image_ops.hpp"
+#include "facellava/cpu/backward_ops.hpp"
 
 namespace facellava::cpu {
 
-class Device : public ImageOps {
+class Device : public BackwardOps {
  public:
-  explicit Device(const Options& o = {}) : ImageOps(o) {}
+  explicit Device(const Options& o = {}) : BackwardOps(o) {}
 
   template <class W, class B, class R>
   void linear(Mat y, CMat x, const W& w, const B& bias, R residual) {

@@ -111,12 +111,15 @@ class Engine {
 
   static Rows rows_of(const Stored& w) { return {w.data, w.format, row_bytes(w.format, w.sizes[1]), w.nf4}; }
   static Rows rows_of(CMat w) { return rows_of(w.data, w.stride); }
+  static Rows rows_of(View<const bf16, Host, kDyn, kDyn> w) { return rows_of(w.data, w.stride); }
   template <class T>
   static Rows rows_of(const T* p, Index stride) {
     constexpr Format format = std::is_same_v<T, float> ? Format::kF32 : Format::kBf16;
     return {reinterpret_cast<const std::byte*>(p), format, stride * Index(sizeof(T)), nullptr};
   }
-  void keep(float* to, const float* from, Index n) const { std::copy_n(from, n, to); }
+  void keep(float* to, const float* from, Index n) const {
+    if (to != from) std::copy_n(from, n, to);
+  }
   void keep(bf16* to, const float* from, Index n) const { kernels_->round_bf16(to, from, n); }
   void weigh(float* o, Index ldo, const float* p, Index ldp, const float* v, Index ldv, Index m, Index n,
              Index d) const {

@@ -47,6 +47,19 @@ struct SelfAttention {
               at.sequences, at.ranges, Mask::kFull, inverse_root(C.dim / C.heads));
     Proj::forward(dev, y, c.o, p.out_proj, residual);
   }
+  // dx = (of x, not of the residual), dp +=. d: a second Cache, for the gradients of c.
+  static void backward(auto& dev, auto dx, auto& dp, auto dy, auto& d, const auto& c, auto x, const auto& p,
+                       const auto& at) {
+    Proj::backward(dev, d.o, dp.out_proj, dy, c.o, p.out_proj, Write::kAssign);
+    fill(dev, d.k, 0);
+    fill(dev, d.v, 0);
+    attention_backward(dev, heads<C.heads>(d.q), heads<C.heads>(d.k), heads<C.heads>(d.v), heads<C.heads>(d.o),
+                       heads<C.heads>(c.o), c.lse, heads<C.heads>(c.q), heads<C.heads>(c.k), heads<C.heads>(c.v),
+                       at.sequences, at.ranges, Mask::kFull, inverse_root(C.dim / C.heads));
+    Proj::backward(dev, dx, dp.q_proj, d.q, x, p.q_proj, Write::kAssign);
+    Proj::backward(dev, dx, dp.k_proj, d.k, x, p.k_proj, Write::kAccumulate);
+    Proj::backward(dev, dx, dp.v_proj, d.v, x, p.v_proj, Write::kAccumulate);
+  }
 };
 
 }  // namespace facellava

@@ -4,7 +4,8 @@
 //   PaperFusion    y = x + W softmax(QKᵀ/√D − s · distance) V + b                        paper, fig. 2
 // x, y [rows, dim], r [frames · 9, dim], points [frames, 136]; the tokens of a frame stand one after another.
 // m: kReference keeps the released code's transposed grid, kCorrected puts x and y in their places (docs/policies.md).
-// A user's own fusion is any type with the same members (Parts in models/face_llava.hpp).
+// A user's own fusion is any type with the same members (Parts in models/face_llava.hpp); one that is only run needs no
+// backward.
 #pragma once
 #include "facellava/layers/linear.hpp"
 #include "facellava/layers/norm.hpp"
@@ -68,11 +69,19 @@ struct Branch {
     copy(dev, y, x);
     axpy(dev, y, c.b, C.branch_scale);
   }
+  // d.h =, dp +=; x's own gradient is dy. d: a second Cache, for the gradients of c.
+  static void backward(auto& dev, auto& dp, auto dy, auto& d, const auto& c, const auto& p) {
+    fill(dev, d.b, 0);
+    axpy(dev, d.b, dy, C.branch_scale);
+    Proj::backward(dev, d.c, dp.linear_proj, d.b, c.c, p.linear_proj, Write::kAssign);
+    Norm::backward(dev, d.h, dp.cross_ln, d.c, c.norm, c.h, p.cross_ln, Write::kAssign);
+  }
 };
 
-template <FusionConfig C>
+template <FusionConfig C, RegionPath path = best_path({C.dim, C.heads})>
 struct SimpleFusion {
-  using Attention = RegionAttention<RegionAttentionConfig{C.dim, C.heads}>;
+  using Training = SimpleFusion<C, RegionPath::kPlain>;  // the one that has backward
+  using Attention = RegionAttention<RegionAttentionConfig{C.dim, C.heads}, path>;
   using Branch = facellava::Branch<C>;
   using Proj = Linear<LinearConfig{C.dim, C.dim}>;
 
@@ -107,10 +116,28 @@ struct SimpleFusion {
     Attention::project(dev, c.branch.h, a, p.out_proj.weight, p.out_proj.bias, x);
     Branch::forward(dev, y, c.branch, x, p.branch);
   }
+  // dx, dr = (or None), dp +=. d: a second Cache, for the gradients of c.
+  static void backward(auto& dev, auto dx, auto dr, auto& dp, auto dy, auto& d, const auto& c, auto x, auto r,
+                       auto /*points*/, Grid, const auto& p) {
+    constexpr Index n = C.dim;
+    auto& a = d.attention;
+    Branch::backward(dev, dp.branch, dy, d.branch, c.branch, p.branch);
+    copy(dev, dx, dy);
+    axpy(dev, dx, d.branch.h, 1.f);
+    Attention::project_backward(dev, a, dp.out_proj.weight, dp.out_proj.bias, d.branch.h, c.attention,
+                                p.out_proj.weight);
+    Attention::look_backward(dev, dx, rows<0, n>(dp.in_proj_weight), rows<0, n>(dp.in_proj_bias), a, c.attention, x,
+                             rows<0, n>(p.in_proj_weight), None{});
+    linear_dx(dev, dr, a.k, rows<n, n>(p.in_proj_weight), Write::kAssign);
+    linear_dx(dev, dr, a.v, rows<2 * n, n>(p.in_proj_weight), Write::kAccumulate);
+    linear_dw(dev, rows<n, n>(dp.in_proj_weight), rows<n, n>(dp.in_proj_bias), a.k, r);
+    linear_dw(dev, rows<2 * n, n>(dp.in_proj_weight), rows<2 * n, n>(dp.in_proj_bias), a.v, r);
+  }
 };
 
 template <FusionConfig C>
 struct MaskedFusion {
+  using Training = MaskedFusion;
   using Attention = RegionAttention<RegionAttentionConfig{C.dim, C.heads}, RegionPath::kPlain>;  // it has no Wo
   using Branch = facellava::Branch<C>;
   using Proj = Linear<LinearConfig{C.dim, C.dim}>;
@@ -146,11 +173,24 @@ struct MaskedFusion {
     axpy(dev, c.branch.h, a.o, 1.f);
     Branch::forward(dev, y, c.branch, x, p.branch);
   }
+  // dx, dr = (or None), dp +=. d: a second Cache, for the gradients of c.
+  static void backward(auto& dev, auto dx, auto dr, auto& dp, auto dy, auto& d, const auto& c, auto x, auto r,
+                       auto /*points*/, Grid, const auto& p) {
+    auto& a = d.attention;
+    Branch::backward(dev, dp.branch, dy, d.branch, c.branch, p.branch);
+    copy(dev, dx, dy);
+    axpy(dev, dx, d.branch.h, 1.f);
+    copy(dev, a.o, d.branch.h);
+    Attention::look_backward(dev, dx, dp.q_proj.weight, dp.q_proj.bias, a, c.attention, x, p.q_proj.weight, None{});
+    Proj::backward(dev, dr, dp.k_proj, a.k, r, p.k_proj, Write::kAssign);
+    Proj::backward(dev, dr, dp.v_proj, a.v, r, p.v_proj, Write::kAccumulate);
+  }
 };
 
-template <FusionConfig C>
+template <FusionConfig C, RegionPath path = best_path({C.dim, C.heads})>
 struct PaperFusion {
-  using Attention = RegionAttention<RegionAttentionConfig{C.dim, C.heads}>;
+  using Training = PaperFusion<C, RegionPath::kPlain>;  // the one that has backward
+  using Attention = RegionAttention<RegionAttentionConfig{C.dim, C.heads}, path>;
   using Proj = Linear<LinearConfig{C.dim, C.dim}>;
 
   template <class P, ScaleSource>
@@ -188,6 +228,19 @@ struct PaperFusion {
       region_bias(dev, a.bias, points, None{}, C.distance_scale, RegionBias::kDistance, grid.token, grid.side);
     Attention::look(dev, a, x, p.q_proj.weight, p.q_proj.bias, a.bias);
     Attention::project(dev, y, a, p.linear_proj.weight, p.linear_proj.bias, x);
+  }
+  // dx, dr = (or None), dp +=. d: a second Cache, for the gradients of c.
+  static void backward(auto& dev, auto dx, auto dr, auto& dp, auto dy, auto& d, const auto& c, auto x, auto r,
+                       auto points, Grid grid, const auto& p) {
+    auto& a = d.attention;
+    copy(dev, dx, dy);
+    Attention::project_backward(dev, a, dp.linear_proj.weight, dp.linear_proj.bias, dy, c.attention,
+                                p.linear_proj.weight);
+    Attention::look_backward(dev, dx, dp.q_proj.weight, dp.q_proj.bias, a, c.attention, x, p.q_proj.weight, a.bias);
+    if constexpr (C.distance_source == ScaleSource::kStored)
+      region_bias_backward(dev, dp.distance_scale, a.bias, points, 1.f, grid.token, grid.side);
+    Proj::backward(dev, dr, dp.k_proj, a.k, r, p.k_proj, Write::kAssign);
+    Proj::backward(dev, dr, dp.v_proj, a.v, r, p.v_proj, Write::kAccumulate);
   }
 };
 

@@ -56,6 +56,20 @@ struct LandmarkProjector {
         },
         p);
   }
+  // dpoints = (or None), dp +=. d: a second Cache, for the gradients of c.
+  static void backward(auto& dev, auto dpoints, auto& dp, auto dy, auto& d, auto points, const auto& p) {
+    const auto of_region = [&](int i) { return every(dy, i, kRegionCount, points.rows()); };
+    fill(dev, d.global, 0);
+    for (int i = 0; i < kRegionCount; ++i) axpy(dev, d.global, of_region(i), 1.f);
+    Global::backward(dev, dpoints, dp.global, d.global, points, p.global, Write::kAssign);
+    for_each_region(
+        [&]<int i>(auto& dr, const auto& r) {
+          constexpr Index first = 2 * kRegions[i].first, n = 2 * kRegions[i].count;
+          Local<i>::backward(dev, columns<first, n>(dpoints), dr, of_region(i), columns<first, n>(points), r,
+                             Write::kAccumulate);
+        },
+        dp, p);
+  }
 
  private:
   // f<i>(region i of p...) for the nine regions, in order

@@ -13,6 +13,20 @@ struct Layout {
   View<const int, S, kDyn> slots;      // decoder: row of the KV slab where each row is kept
 };
 
+// What training keeps of every block for its backward: all of its cache, or its input alone, from which the rest is
+// computed once more, in memory that the blocks share. The gradients are the same, bit by bit.
+enum class Keep { kAll, kInputs };
+
+// Carves the caches of equal blocks.
+template <class Block>
+void carve_blocks(auto& arena, auto& caches, Index rows, Keep keep) {
+  const auto first = arena.mark();
+  for (auto& c : caches) {
+    if (keep == Keep::kInputs) arena.release(first);
+    Block::carve(arena, c, rows);
+  }
+}
+
 // 1 / sqrt(n), at compile time.
 constexpr float inverse_root(int n) {
   double x = n;

@@ -34,6 +34,11 @@ struct Linear {
   static void forward(auto& dev, auto y, auto x, const auto& p, auto residual) {
     linear(dev, y, x, p.weight, p.bias, residual);
   }
+  // dx = or +=, dp +=
+  static void backward(auto& dev, auto dx, auto& dp, auto dy, auto x, const auto& p, Write write) {
+    linear_dx(dev, dx, dy, p.weight, write);
+    linear_dw(dev, dp.weight, dp.bias, dy, x);
+  }
 };
 
 }  // namespace facellava

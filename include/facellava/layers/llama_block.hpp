@@ -82,6 +82,11 @@ struct LlamaBlock {
   }
   // y may be x. table: cosines and sines (models/llama.hpp).
   static void forward(auto& dev, auto y, auto& c, auto& kv, auto x, auto table, const auto& p, const auto& at) {
+    fill_cache(dev, c, kv, x, table, p, at);
+    Down::forward(dev, y, c.g, p.down_proj, c.h);
+  }
+  // All that backward needs: forward but for its last product.
+  static void fill_cache(auto& dev, auto& c, auto& kv, auto x, auto table, const auto& p, const auto& at) {
     const auto q = heads<C.heads>(c.q);
     const auto k = heads<C.kv_heads>(c.k), v = heads<C.kv_heads>(c.v);
     Norm::forward(dev, c.n1, c.norm1, x, p.input_layernorm);
@@ -98,7 +103,36 @@ struct LlamaBlock {
     Up::forward(dev, c.gate, c.n2, p.gate_proj);
     Up::forward(dev, c.up, c.n2, p.up_proj);
     swiglu(dev, c.g, c.gate, c.up);
-    Down::forward(dev, y, c.g, p.down_proj, c.h);
+  }
+  // The slab of training: the keys and values of the batch itself. Slot i is row i.
+  template <class A>
+  static Kv<A> own_rows(const Cache<A>& c) {
+    return {heads<C.kv_heads>(c.k), heads<C.kv_heads>(c.v)};
+  }
+  // After a forward on own_rows(c). dx =, dp +=. dx may be dy. d: a second Cache, for the gradients of c.
+  static void backward(auto& dev, auto dx, auto& dp, auto dy, auto& d, const auto& c, auto x, auto table, const auto& p,
+                       const auto& at) {
+    copy(dev, dx, dy);  // the residual stream's gradient, from here on
+    Down::backward(dev, d.g, dp.down_proj, dx, c.g, p.down_proj, Write::kAssign);
+    swiglu_backward(dev, d.gate, d.up, d.g, c.gate, c.up);
+    Up::backward(dev, d.n2, dp.gate_proj, d.gate, c.n2, p.gate_proj, Write::kAssign);
+    Up::backward(dev, d.n2, dp.up_proj, d.up, c.n2, p.up_proj, Write::kAccumulate);
+    Norm::backward(dev, dx, dp.post_attention_layernorm, d.n2, c.norm2, c.h, p.post_attention_layernorm,
+                   Write::kAccumulate);
+    O::backward(dev, d.o, dp.o_proj, dx, c.o, p.o_proj, Write::kAssign);
+    const auto dq = heads<C.heads>(d.q);
+    const auto dk = heads<C.kv_heads>(d.k), dv = heads<C.kv_heads>(d.v);
+    fill(dev, d.k, 0);
+    fill(dev, d.v, 0);
+    attention_backward(dev, dq, dk, dv, heads<C.heads>(d.o), heads<C.heads>(c.o), c.lse, heads<C.heads>(c.q),
+                       heads<C.kv_heads>(c.k), heads<C.kv_heads>(c.v), at.sequences, at.ranges, Mask::kCausal,
+                       inverse_root(C.head_dim));
+    rope(dev, dq, at.positions, table, Rotate::kInverse);
+    rope(dev, dk, at.positions, table, Rotate::kInverse);
+    Q::backward(dev, d.n1, dp.q_proj, d.q, c.n1, p.q_proj, Write::kAssign);
+    K::backward(dev, d.n1, dp.k_proj, d.k, c.n1, p.k_proj, Write::kAccumulate);
+    K::backward(dev, d.n1, dp.v_proj, d.v, c.n1, p.v_proj, Write::kAccumulate);
+    Norm::backward(dev, dx, dp.input_layernorm, d.n1, c.norm1, x, p.input_layernorm, Write::kAccumulate);
   }
 };
 

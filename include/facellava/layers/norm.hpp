@@ -28,6 +28,10 @@ struct RmsNorm {
   static void forward(auto& dev, auto y, auto& c, auto x, const auto& p) {
     rms_norm(dev, y, c.rstd, x, p.weight, C.eps);
   }
+  // dx = or +=, dp +=
+  static void backward(auto& dev, auto dx, auto& dp, auto dy, const auto& c, auto x, const auto& p, Write write) {
+    rms_norm_backward(dev, dx, dp.weight, dy, c.rstd, x, p.weight, write);
+  }
 };
 
 template <NormConfig C>
@@ -50,6 +54,10 @@ struct LayerNorm {
   }
   static void forward(auto& dev, auto y, auto& c, auto x, const auto& p) {
     layer_norm(dev, y, c.mean, c.rstd, x, p.weight, p.bias, C.eps);
+  }
+  // dx = or +=, dp +=
+  static void backward(auto& dev, auto dx, auto& dp, auto dy, const auto& c, auto x, const auto& p, Write write) {
+    layer_norm_backward(dev, dx, dp.weight, dp.bias, dy, c.mean, c.rstd, x, p.weight, write);
   }
 };
 

@@ -37,6 +37,12 @@ struct Projector {
     gelu(dev, c.g, c.u);
     Second::forward(dev, y, c.g, p.second);
   }
+  // dx = (or None), dp +=. d: a second Cache, for the gradients of c.
+  static void backward(auto& dev, auto dx, auto& dp, auto dy, auto& d, const auto& c, auto x, const auto& p) {
+    Second::backward(dev, d.g, dp.second, dy, c.g, p.second, Write::kAssign);
+    gelu_backward(dev, d.u, d.g, c.u);
+    First::backward(dev, dx, dp.first, d.u, x, p.first, Write::kAssign);
+  }
 };
 
 }  // namespace facellava

@@ -75,6 +75,25 @@ struct RegionAttention {
       linear(dev, y, c.o, weight, bias, residual);
     }
   }
+
+  // Backward, in the plain way. d: a second Cache, for the gradients of c.
+
+  // Of project, into d.o; dweight, dbias +=. The residual's gradient is dy.
+  static void project_backward(auto& dev, auto& d, auto dweight, auto dbias, auto dy, const auto& c,
+                               const auto& weight) {
+    linear_dx(dev, d.o, dy, weight, Write::kAssign);
+    linear_dw(dev, dweight, dbias, dy, c.o);
+  }
+  // Of look, from d.o: d.k, d.v =; dx += (or None), dweight, dbias +=, attention_bias = (d.bias or None).
+  static void look_backward(auto& dev, auto dx, auto dweight, auto dbias, auto& d, const auto& c, auto x,
+                            const auto& weight, auto attention_bias) {
+    static_assert(!kFolds, "training takes the plain way: the fusion's Training");
+    region_attention_backward(dev, heads<C.heads>(d.q), heads<C.heads>(d.k), heads<C.heads>(d.v), attention_bias,
+                              heads<C.heads>(d.o), c.p, heads<C.heads>(c.q), heads<C.heads>(c.k), heads<C.heads>(c.v),
+                              inverse_root(C.head_dim()));
+    linear_dx(dev, dx, d.q, weight, Write::kAccumulate);
+    linear_dw(dev, dweight, dbias, d.q, x);
+  }
 };
 
 }  // namespace facellava

@@ -77,25 +77,47 @@ struct VitBlock {
   }
   // at: TowerLayout (models/tower.hpp). y may be x.
   static void forward(auto& dev, auto y, auto& c, auto x, const auto& p, const auto& at) {
+    fill_cache(dev, c, x, p, at);
+    Down::forward(dev, y, c.g, p.fc2, c.h);
+  }
+  // All that backward needs: forward but for its last product.
+  static void fill_cache(auto& dev, auto& c, auto x, const auto& p, const auto& at) {
     if constexpr (kTemporal) {
       copy(dev, c.t, x);
       add_rows(dev, c.t, at.frames, p.temporal_embedding);
       Norm::forward(dev, c.n0, c.norm0, c.t, p.temporal_layer_norm1);
       Attention::forward(dev, c.x1, c.temporal, c.n0, c.t, p.temporal_attn, at.temporal);
-      spatial(dev, y, c, c.x1, p, at);
+      spatial(dev, c, c.x1, p, at);
     } else {
-      spatial(dev, y, c, x, p, at);
+      spatial(dev, c, x, p, at);
+    }
+  }
+  // dx =, dp +=. dx may be dy. d: a second Cache, for the gradients of c.
+  static void backward(auto& dev, auto dx, auto& dp, auto dy, auto& d, const auto& c, auto x, const auto& p,
+                       const auto& at) {
+    copy(dev, dx, dy);  // the residual stream's gradient, from here on
+    Down::backward(dev, d.g, dp.fc2, dx, c.g, p.fc2, Write::kAssign);
+    gelu_backward(dev, d.u, d.g, c.u);
+    Up::backward(dev, d.n2, dp.fc1, d.u, c.n2, p.fc1, Write::kAssign);
+    Norm::backward(dev, dx, dp.layer_norm2, d.n2, c.norm2, c.h, p.layer_norm2, Write::kAccumulate);
+    Attention::backward(dev, d.n1, dp.self_attn, dx, d.attention, c.attention, c.n1, p.self_attn, at.spatial);
+    if constexpr (kTemporal) {
+      Norm::backward(dev, dx, dp.layer_norm1, d.n1, c.norm1, c.x1, p.layer_norm1, Write::kAccumulate);
+      Attention::backward(dev, d.n0, dp.temporal_attn, dx, d.temporal, c.temporal, c.n0, p.temporal_attn, at.temporal);
+      Norm::backward(dev, dx, dp.temporal_layer_norm1, d.n0, c.norm0, c.t, p.temporal_layer_norm1, Write::kAccumulate);
+      embed_dw(dev, dp.temporal_embedding, dx, at.frames);
+    } else {
+      Norm::backward(dev, dx, dp.layer_norm1, d.n1, c.norm1, x, p.layer_norm1, Write::kAccumulate);
     }
   }
 
  private:
-  static void spatial(auto& dev, auto y, auto& c, auto x, const auto& p, const auto& at) {
+  static void spatial(auto& dev, auto& c, auto x, const auto& p, const auto& at) {
     Norm::forward(dev, c.n1, c.norm1, x, p.layer_norm1);
     Attention::forward(dev, c.h, c.attention, c.n1, x, p.self_attn, at.spatial);
     Norm::forward(dev, c.n2, c.norm2, c.h, p.layer_norm2);
     Up::forward(dev, c.u, c.n2, p.fc1);
     gelu(dev, c.g, c.u);
-    Down::forward(dev, y, c.g, p.fc2, c.h);
   }
 };
 

@@ -21,6 +21,19 @@ struct Optional<true, Layer> {
   static void visit(auto&& f, std::string_view at, auto&... p) { Layer::visit(f, at, p...); }
 };
 
+// The fusion with backward: F::Training where it names one, or itself.
+template <class F>
+struct TrainingOfFusion {
+  using type = F;
+};
+template <class F>
+requires requires { typename F::Training; }
+struct TrainingOfFusion<F> {
+  using type = typename F::Training;
+};
+template <class F>
+using TrainingOf = typename TrainingOfFusion<F>::type;
+
 // The parts that a researcher replaces: derive from it and name another type with the same members.
 struct DefaultParts {
   template <FusionConfig C>
@@ -64,6 +77,18 @@ struct FaceLlava {
     FusionPart::visit(f, join(at, "landmarks_cross_attn"), p.landmarks_cross_attn...);
     Text::visit(f, join(at, "llama"), p.llama...);
   }
+
+  // Params whose parts have policies of their own, which G names: Towers, Projector, Landmarks, Text
+  // (models/stages.hpp). Gradients are Absent where a part is frozen; its weights may be Stored.
+  template <class G>
+  struct PartParams {
+    typename ImagePart::template Params<typename G::Towers> image_tower;
+    typename VideoPart::template Params<typename G::Towers> video_tower;
+    typename ProjectorPart::template Params<typename G::Projector> mm_projector;
+    typename PointsPart::template Params<typename G::Landmarks> landmarks_projector;
+    typename FusionPart::template Params<typename G::Landmarks> landmarks_cross_attn;
+    typename Text::template Params<typename G::Text> llama;
+  };
 
   // From pixels to visual tokens, for one of the two towers.
   template <TowerConfig T>
@@ -110,7 +135,86 @@ struct FaceLlava {
       Fusion::forward(dev, visual, c.fusion, c.projected, c.regions, points, Grid{T.output, T.grid()},
                       p.landmarks_cross_attn);
     }
+
+    // ---- training
+
+    template <class A, bool landmarks>
+    struct LandmarkTraining {};
+    template <class A>
+    struct LandmarkTraining<A, true> {
+      typename Points::template Cache<A> points;
+      typename TrainingOf<Fusion>::template Cache<A> fusion;
+      Tensor<A, kDyn, kDim> regions;  // [frames · 9, dim]
+    };
+    // What forward leaves for backward; a second one takes the gradients on their way.
+    template <class A>
+    struct Training : LandmarkTraining<A, kLandmarks> {
+      typename Projector::template Cache<A> projector;
+      Tensor<A, kDyn, kDim> projected;  // [frames · features, dim]
+    };
+    static void carve_training(auto& arena, auto& c, Index frames) {
+      const Index rows = frames * T.features();
+      Projector::carve(arena, c.projector, rows);
+      arena.take(c.projected, rows);
+      if constexpr (kLandmarks) {
+        arena.take(c.regions, frames * kRegionCount);
+        Points::carve(arena, c.points, frames);
+        TrainingOf<Fusion>::carve(arena, c.fusion, rows, frames);
+      }
+    }
+    // visual [frames · features, dim] from features [frames · features, tower dim], which may be kept from an encode
+    // before, and points [frames, 136], or None: no landmarks.
+    static void forward_training(auto& dev, auto visual, auto& c, auto features, auto points, const auto& p) {
+      Projector::forward(dev, c.projected, c.projector, features, p.mm_projector);
+      if constexpr (kLandmarks && kPresent<decltype(points)>) {
+        Points::forward(dev, c.regions, c.points, points, p.landmarks_projector);
+        TrainingOf<Fusion>::forward(dev, visual, c.fusion, c.projected, c.regions, points, Grid{T.output, T.grid()},
+                                    p.landmarks_cross_attn);
+      } else {
+        copy(dev, visual, c.projected);
+      }
+    }
+    // dfeatures = (None where the towers are frozen), dp +=. d: a second Training, for the gradients of c.
+    static void backward(auto& dev, auto dfeatures, auto& dp, auto dvisual, auto& d, const auto& c, auto features,
+                         auto points, const auto& p) {
+      constexpr bool below = kPresent<decltype(dfeatures)> || kPresent<decltype(dp.mm_projector.first.weight)>;
+      if constexpr (kLandmarks && kPresent<decltype(points)>) {
+        constexpr bool regions = kPresent<decltype(dp.landmarks_projector.global.weight)>;
+        TrainingOf<Fusion>::backward(dev, if_wanted<below>(d.projected), if_wanted<regions>(d.regions),
+                                     dp.landmarks_cross_attn, dvisual, d.fusion, c.fusion, c.projected, c.regions,
+                                     points, Grid{T.output, T.grid()}, p.landmarks_cross_attn);
+        if constexpr (regions)
+          Points::backward(dev, None{}, dp.landmarks_projector, d.regions, d.points, points, p.landmarks_projector);
+      } else {
+        copy(dev, if_wanted<below>(d.projected), dvisual);
+      }
+      if constexpr (below)
+        Projector::backward(dev, dfeatures, dp.mm_projector, d.projected, d.projector, c.projector, features,
+                            p.mm_projector);
+    }
+
+   private:
+    template <bool wanted>
+    static auto if_wanted(auto gradient) {
+      if constexpr (wanted)
+        return gradient;
+      else
+        return None{};
+    }
   };
+
+  // The rows of the decoder: text by ids [rows], visual tokens where splice [rows] is not negative; of the two the
+  // other is negative.
+  static void embed_rows(auto& dev, auto x, auto ids, auto visual, auto splice, const auto& p) {
+    embed(dev, x, ids, p.llama.embed_tokens);
+    gather_rows(dev, x, visual, splice);
+  }
+  // dvisual = (or None), dp +=
+  static void embed_rows_backward(auto& dev, auto dvisual, auto& dp, auto dx, auto ids, auto splice) {
+    embed_dw(dev, dp.llama.embed_tokens, dx, ids);
+    fill(dev, dvisual, 0);
+    scatter_add_rows(dev, dvisual, dx, splice);
+  }
   using ImagePath = Vision<C.image>;
   using VideoPath = Vision<C.video>;
 };

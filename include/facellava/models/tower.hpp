@@ -103,16 +103,63 @@ struct Tower {
   // Leaves the output of layer run_layers − 1 in c.x [frames · tokens, dim]; pixels [frames, 3 · side²].
   // seen(k, x) is called with hidden state k (0: after pre_layrnorm).
   static void forward(auto& dev, auto& c, auto pixels, const auto& p, const auto& at, auto&& seen) {
-    im2col(dev, c.cols, pixels, C.side, C.patch);
-    linear(dev, c.e, c.cols, p.patch_embedding, None{}, None{});
-    add_rows(dev, every(c.e, 0, C.tokens(), pixels.rows()), at.zeros, as_row(p.class_embedding));
-    add_rows(dev, c.e, at.positions, p.position_embedding);
-    Norm::forward(dev, c.x, c.norm, c.e, p.pre_layrnorm);
+    embed_pixels(dev, c.x, c, pixels, p, at);
     seen(0, c.x);
     for (int i = 0; i < C.run_layers; ++i) {
       Block::forward(dev, c.x, c.block, c.x, p.layers[i], at);
       seen(i + 1, c.x);
     }
+  }
+
+  // ---- training, of towers that are not frozen
+
+  // What forward leaves for backward, and the gradients of one block on their way.
+  template <class A>
+  struct Training {
+    Tensor<A, kDyn, kPixels> cols;
+    Tensor<A, kDyn, kDim> e, de;
+    typename Norm::template Cache<A> norm;
+    std::array<Tensor<A, kDyn, kDim>, C.run_layers + 1> x;  // of every block its input; the last output
+    std::array<typename Block::template Cache<A>, C.run_layers> blocks;
+    typename Block::template Cache<A> d;
+    Keep keep = Keep::kAll;
+  };
+  static void carve_training(auto& arena, auto& c, Index frames, Keep keep) {
+    const Index rows = frames * C.tokens();
+    c.keep = keep;
+    arena.take(c.cols, rows);
+    arena.take(c.e, rows);
+    arena.take(c.de, rows);
+    Norm::carve(arena, c.norm, rows);
+    for (auto& x : c.x) arena.take(x, rows);
+    carve_blocks<Block>(arena, c.blocks, rows, keep);
+    Block::carve(arena, c.d, rows);
+  }
+  // Leaves the output of layer run_layers − 1 in c.x.back().
+  static void forward_training(auto& dev, auto& c, auto pixels, const auto& p, const auto& at) {
+    embed_pixels(dev, c.x[0], c, pixels, p, at);
+    for (std::size_t i = 0; i < C.run_layers; ++i)
+      Block::forward(dev, c.x[i + 1], c.blocks[i], c.x[i], p.layers[i], at);
+  }
+  // dx [frames · tokens, dim]: the gradient of c.x.back(); it becomes that of the first block's input. dp +=.
+  static void backward(auto& dev, auto dx, auto& dp, auto& c, const auto& p, const auto& at) {
+    for (std::size_t i = C.run_layers; i-- > 0;) {
+      if (c.keep == Keep::kInputs) Block::fill_cache(dev, c.blocks[i], c.x[i], p.layers[i], at);
+      Block::backward(dev, dx, dp.layers[i], dx, c.d, c.blocks[i], c.x[i], p.layers[i], at);
+    }
+    Norm::backward(dev, c.de, dp.pre_layrnorm, dx, c.norm, c.e, p.pre_layrnorm, Write::kAssign);
+    embed_dw(dev, dp.position_embedding, c.de, at.positions);
+    embed_dw(dev, as_row(dp.class_embedding), every(c.de, 0, C.tokens(), at.zeros.rows()), at.zeros);
+    linear_dw(dev, dp.patch_embedding, None{}, c.de, c.cols);
+  }
+
+ private:
+  static void embed_pixels(auto& dev, auto x, auto& c, auto pixels, const auto& p, const auto& at) {
+    im2col(dev, c.cols, pixels, C.side, C.patch);
+    linear(dev, c.e, c.cols, p.patch_embedding, None{}, None{});
+    add_rows(dev, every(c.e, 0, C.tokens(), pixels.rows()), at.zeros, as_row(p.class_embedding));
+    add_rows(dev, c.e, at.positions, p.position_embedding);
+    Norm::forward(dev, x, c.norm, c.e, p.pre_layrnorm);
   }
 };
 

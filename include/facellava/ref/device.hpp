@@ -7,29 +7,11 @@
 #include <vector>
 
 #include "facellava/core/ops.hpp"
-#include "facellava/ref/image_ops.hpp"
+#include "facellava/ref/backward_ops.hpp"
 
 namespace facellava::ref {
 
-// Calls f(query row, keys) for every query of every sequence; keys(g) calls g(key row) for each key it sees, in order.
-void for_each_query(auto sequences, auto ranges, Mask mask, auto f) {
-  for (Index s = 0; s < sequences.rows(); ++s) {
-    const Sequence q = sequences(s);
-    int all = 0;
-    for (int n = 0; n < q.ranges_count; ++n) all += ranges(q.ranges_first + n).count;
-    for (int i = 0; i < q.q_count; ++i)
-      f(q.q_first + Index(i) * q.stride, [=](auto g) {
-        int seen = mask == Mask::kCausal ? all - q.q_count + i + 1 : all;
-        for (int n = 0; n < q.ranges_count && seen > 0; ++n) {
-          const KvRange kv = ranges(q.ranges_first + n);
-          for (int j = 0; j < std::min(kv.count, seen); ++j) g(kv.first + Index(j) * q.stride);
-          seen -= kv.count;
-        }
-      });
-  }
-}
-
-class Device : public ImageOps {
+class Device : public BackwardOps {
  public:
   using Space = Host;
 
@@ -305,33 +287,10 @@ class Device : public ImageOps {
   }
 
  private:
-  template <class V>
-  using Field = Stat<std::remove_const_t<typename V::Element>>;
-
   // Row (frame, head, region) of a folded matrix: its row (frame, region) of k or v, and the head.
   static std::pair<Index, Index> folded(Index r, Index heads) {
     const Index frame = r / (heads * kRegionCount);
     return {frame * kRegionCount + r % kRegionCount, r / kRegionCount % heads};
-  }
-  template <class R, class T>
-  static R number(const T& x) {
-    if constexpr (std::is_same_v<T, bf16>)
-      return R(to_float(x));
-    else
-      return R(x);
-  }
-  template <class T>
-  static void put(T& y, const auto& x) {
-    if constexpr (std::is_same_v<T, bf16>)
-      y = to_bf16(float(x));
-    else
-      y = x;
-  }
-  static auto dot(auto a, Index i, Index g, auto b, Index j, Index h) {
-    using R = Field<decltype(a)>;
-    R sum{};
-    for (Index d = 0; d < a.size(2); ++d) sum += R(a(i, g, d)) * number<R>(b(j, h, d));
-    return sum;
   }
 
   // p = exp(p − max) / sum; returns max and sum. Nothing to attend to gives nothing: max 0, sum 1.
