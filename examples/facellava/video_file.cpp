@@ -37,4 +37,11 @@ VideoPixels read_video(const std::string& path, int, int, Turn) {
 }
 #endif
 
+run::VideoSource video_source() {
+  return [](const std::string& path, int count, int side) {
+    VideoPixels video = read_video(path, count, side);
+    return run::VideoPixels{{video.width, video.height, video.frames}, std::move(video.pixels)};
+  };
+}
+
 }  // namespace tool

@@ -3,6 +3,8 @@
 #include <string>
 #include <vector>
 
+#include "facellava/run/media_files.hpp"
+
 namespace tool {
 
 // Frames of a video, evenly spread from its first to its last and preprocessed as the released code does.
@@ -13,5 +15,6 @@ struct VideoPixels {
 };
 enum class Turn { kReference, kDisplayMatrix };  // media::Rotation's, which a build without FFmpeg lacks
 VideoPixels read_video(const std::string& path, int count, int side, Turn turn = Turn::kReference);
+facellava::run::VideoSource video_source();
 
 }  // namespace tool
