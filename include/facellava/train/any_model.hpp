@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include "facellava/io/safetensors_writer.hpp"
 #include "facellava/models/config.hpp"
 #include "facellava/train/batch_rows.hpp"
 #include "facellava/train/optimizer.hpp"
@@ -28,6 +29,7 @@ class AnyModel {
   virtual ~AnyModel() = default;
   virtual const FaceLlavaConfig& config() const = 0;
   virtual Parameters& parameters() = 0;
+  virtual std::vector<io::TensorInfo> tensors() const = 0;  // of a checkpoint: run::official_tensors
 
   virtual Features encode(const run::MediumInput&) = 0;
   // The mean loss of a batch's supervised rows; gradients += weight · its own.

@@ -50,6 +50,7 @@ class Model final : public AnyModel {
 
   const FaceLlavaConfig& config() const override { return M::kConfig; }
   Parameters& parameters() override { return parameters_; }
+  std::vector<io::TensorInfo> tensors() const override { return run::official_tensors<M>(); }
 
   Features encode(const run::MediumInput& m) override {
     Features out;

@@ -90,6 +90,7 @@ class Parameters {
     begin_adapters(i);
     for (TrainedTensor& t : trained_)
       for (Values* v : {&t.m, &t.v}) std::fill_n(v->data, v->count(), 0.f);
+    round();
   }
   Parameters(const Parameters&) = delete;
   Parameters& operator=(const Parameters&) = delete;
