@@ -31,6 +31,8 @@ inline std::string saved_name(const TrainedTensor& t) {
 
 namespace detail {
 
+inline constexpr const char* kPeftPrefix = "base_model.model.";
+
 inline std::string in_folder(const std::string& folder, const std::string& file) {
   return (std::filesystem::path(folder) / file).string();
 }
@@ -45,7 +47,7 @@ inline std::string tensor_file(const std::string& folder, const std::string& ste
 
 // A name as peft has it in memory or in files, and non_lora_trainables' names, as saved_name gives them.
 inline std::string plain_name(std::string name) {
-  constexpr std::string_view kDefault = ".default", kBase = "base_model.model.";
+  constexpr std::string_view kDefault = ".default", kBase = kPeftPrefix;
   const bool adapter = name.find(".lora_") != std::string::npos;
   if (const auto at = name.find(kDefault); adapter && at != std::string::npos) name.erase(at, kDefault.size());
   if (!adapter && name.starts_with(kBase)) name.erase(0, kBase.size());
@@ -74,14 +76,8 @@ void read_trained(const std::string& path, std::vector<TrainedTensor>& trained, 
     throw Error(ErrorKind::kFormat, path + ": has " + theirs.begin()->second + ", which this run does not train");
 }
 
-inline std::vector<io::NamedTensor> tensors_of(const std::vector<TrainedTensor>& trained, const std::string& prefix,
-                                               auto&& wanted) {
-  std::vector<io::NamedTensor> out;
-  for (const TrainedTensor& t : trained)
-    if (wanted(t))
-      out.emplace_back(prefix + saved_name(t), io::DType::kF32, t.shape,
-                       std::as_bytes(std::span(t.w.data, std::size_t(t.w.count()))));
-  return out;
+inline io::NamedTensor saved(std::string name, const TrainedTensor& t, const Values& v) {
+  return {std::move(name), io::DType::kF32, t.shape, std::as_bytes(std::span(v.data, std::size_t(v.count())))};
 }
 
 }  // namespace detail
@@ -124,9 +120,13 @@ inline void load_adapter(const std::string& folder, Parameters& p) {
 // Writes a folder that peft and the released code load. base: the folder of the model that it adapts.
 inline void write_adapter(const std::string& folder, const Parameters& p, const std::string& base) {
   const LoraOptions& o = p.options().lora.at(0);
-  const auto adapter = detail::tensors_of(p.trained(), "", is_adapter);
+  std::vector<io::NamedTensor> adapter, rest;
+  for (const TrainedTensor& t : p.trained())
+    if (is_adapter(t))
+      adapter.push_back(detail::saved(saved_name(t), t, t.w));
+    else
+      rest.push_back(detail::saved(detail::kPeftPrefix + saved_name(t), t, t.w));
   io::write_safetensors(detail::in_folder(folder, "adapter_model.safetensors"), adapter, {{"format", "pt"}});
-  const auto rest = detail::tensors_of(p.trained(), "base_model.model.", [](const auto& t) { return !is_adapter(t); });
   if (!rest.empty()) io::write_torch_bin(detail::in_folder(folder, "non_lora_trainables.bin"), rest);
   const nlohmann::json config{{"peft_type", "LORA"},
                               {"task_type", "CAUSAL_LM"},
@@ -144,6 +144,16 @@ inline void write_adapter(const std::string& folder, const Parameters& p, const 
                               {"layers_to_transform", nullptr}};
   const std::string text = config.dump(2);
   io::write_file_atomically(detail::in_folder(folder, "adapter_config.json"), std::as_bytes(std::span(text)));
+}
+
+// The gradients that the parameters hold, by the names that a run of their kind saves.
+inline void write_gradients(const std::string& path, const Parameters& p) {
+  std::vector<io::NamedTensor> all;
+  for (const TrainedTensor& t : p.trained()) {
+    const bool plain = p.options().lora.empty() || is_adapter(t);
+    all.push_back(detail::saved((plain ? "" : detail::kPeftPrefix) + saved_name(t), t, t.dw));
+  }
+  io::write_safetensors(path, all, {{"format", "pt"}});
 }
 
 }  // namespace facellava::train

@@ -81,10 +81,20 @@ struct RunHooks {
 enum class Begin { kNew, kResume };
 enum class Ended { kDone, kStopped };
 
+// The output folder, with run.json, which has every field. Errors: kFile (it cannot be written), kArgument (a new run
+// where one was begun).
+inline void prepare_output(const RunConfig& c, Begin begin) {
+  detail::make_folder(c.output);
+  if (begin == Begin::kNew && !Checkpoints(detail::in_folder(c.output, "checkpoints"), 1).steps().empty())
+    throw Error(ErrorKind::kArgument, c.output + ": a run was begun here; resume it, or choose another output folder");
+  const std::string text = c.effective.dump(2) + "\n";
+  io::write_file_atomically(detail::in_folder(c.output, "run.json"), std::as_bytes(std::span(text)));
+}
+
 class Run {
  public:
-  // All must outlive the run. Writes output/run.json with every field. Errors: kFile (an output that cannot be
-  // written), kArgument (a new run where one was begun, batches of samples that are not there); as Checkpoints::load.
+  // All must outlive the run. Errors: as prepare_output and Checkpoints::load; kArgument (batches of samples that are
+  // not there).
   Run(const RunConfig& config, const DataSet& data, const std::vector<std::size_t>& samples, AnyModel& model,
       Begin begin)
       : config_(config),
@@ -96,14 +106,8 @@ class Run {
     step_options_.rate.steps = plan_.steps();
     check_rate(step_options_.rate);
     if (!config.batches.empty()) check_batches(config.batches, data.size());
-    detail::make_folder(config.output);
-    if (begin == Begin::kResume) {
-      done_ = checkpoints_.load(identity(), model.parameters());
-    } else if (!checkpoints_.steps().empty()) {
-      throw Error(ErrorKind::kArgument,
-                  config.output + ": a run was begun here; resume it, or choose another output folder");
-    }
-    write("run.json", config.effective.dump(2) + "\n");
+    if (begin == Begin::kResume) done_ = checkpoints_.load(identity(), model.parameters());
+    prepare_output(config, begin);
     write("metrics.jsonl", kept_metrics());
   }
 
