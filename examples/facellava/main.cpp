@@ -18,6 +18,7 @@ int main(int argc, char** argv) {
   tool::add_perplexity(app);
   tool::add_plan(app);
   tool::add_faces(app);
+  tool::add_data(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

@@ -61,5 +61,6 @@ void add_random(CLI::App&);
 void add_perplexity(CLI::App&);
 void add_plan(CLI::App&);
 void add_faces(CLI::App&);
+void add_data(CLI::App&);
 
 }  // namespace tool

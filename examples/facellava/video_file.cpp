@@ -46,4 +46,11 @@ VideoPixels read_video(const std::string& path, int count, int side, Turn turn) 
   return out;
 }
 
+run::VideoSource video_source() {
+  return [](const std::string& path, int count, int side) {
+    VideoPixels v = read_video(path, count, side);
+    return run::VideoPixels{{v.video.width, v.video.height, v.video.frames}, std::move(v.pixels)};
+  };
+}
+
 }  // namespace tool

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "facellava/media/image.hpp"
+#include "facellava/run/media_files.hpp"
 
 namespace tool {
 
@@ -26,5 +27,7 @@ struct VideoPixels {
   std::vector<float> pixels;  // [count, 3, side, side]
 };
 VideoPixels read_video(const std::string& path, int count, int side, Turn turn = Turn::kReference);
+// The same for headers that know no FFmpeg.
+facellava::run::VideoSource video_source();
 
 }  // namespace tool

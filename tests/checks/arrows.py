@@ -14,6 +14,7 @@ MAY = {
     "media": {"core"},
     "faces": {"core", "layers", "io", "media"},
     "run": {"core", "layers", "models", "text", "io", "media", "faces"},
+    "train": {"core", "layers", "models", "text", "io", "media", "faces", "run"},
     "ref": {"core"},
     "cpu": {"core"},
     "cuda": {"core"},

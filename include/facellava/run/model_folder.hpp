@@ -96,6 +96,8 @@ class ModelFolder {
       settings_.ends = io::require<std::vector<int>>(config_, "eos_token_id", file_);
     else
       settings_.ends = {io::optional<int>(config_, "eos_token_id", file_).value_or(2)};
+    if (io::optional<std::string>(config_, "image_aspect_ratio", file_).value_or("") == "pad")
+      settings_.training_padding = media::Padding::kSquare;
     const auto own = io::optional<nlohmann::json>(config_, "facellava", file_);
     if (!own) return;
     if (const auto name = io::optional<std::string>(*own, "prompt_template", file_)) try {

@@ -7,6 +7,7 @@
 
 #include "facellava/faces/landmarks.hpp"
 #include "facellava/io/gguf.hpp"
+#include "facellava/media/preprocess.hpp"
 #include "facellava/text/media_tokens.hpp"
 
 namespace facellava::run {
@@ -17,8 +18,9 @@ struct Settings {
   text::Template prompt_template = text::Template::kLlavaV1;
   text::BosPlacement bos = text::BosPlacement::kStart;
   faces::LandmarkNormalisation landmarks = faces::LandmarkNormalisation::kBy256;
-  int positions = 2048;         // the context
-  std::vector<int> ends = {2};  // tokens that end an answer
+  media::Padding training_padding = media::Padding::kNone;  // of pictures that it was, and is to be, trained on
+  int positions = 2048;                                     // the context
+  std::vector<int> ends = {2};                              // tokens that end an answer
 };
 
 inline constexpr int kMaxPositions = 1 << 24;  // beyond any context: a corrupt number would become memory

@@ -15,6 +15,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "facellava/core/error.hpp"
 
@@ -28,6 +29,11 @@ enum class Medium { kImage, kVideo };
 struct Turn {
   Role role;
   std::string text;
+};
+
+// What the assistant adds to a prompt: bytes [first, last) behind `ASSISTANT:`, with the token that ends the turn.
+struct AnswerSpan {
+  std::size_t first, last;
 };
 
 inline constexpr std::string_view kImageTag = "<image>";
@@ -158,8 +164,8 @@ inline Template template_of_chat(std::string_view jinja) {
 
 // A whole conversation, as for training. A leading message of the assistant is dropped, texts stay as they are (spaces
 // too), more than kMostImages adjacent <image> become that many. Error kArgument: no turn of the user, two turns of one
-// role in a row, two <video> in one text.
-inline std::string render(Template t, std::span<const Turn> turns) {
+// role in a row, two <video> in one text. answers: where the texts of the assistant stand, appended; empty ones do not.
+inline std::string render(Template t, std::span<const Turn> turns, std::vector<AnswerSpan>* answers = nullptr) {
   if (!turns.empty() && turns.front().role == Role::kAssistant) turns = turns.subspan(1);
   if (turns.empty()) throw Error(ErrorKind::kArgument, "conversation: expected a turn of the user, found none");
   std::string prompt(detail::rules(t).system);
@@ -167,7 +173,10 @@ inline std::string render(Template t, std::span<const Turn> turns) {
   for (const Turn& turn : turns) {
     if (turn.role != expected)
       throw Error(ErrorKind::kArgument, "conversation: expected turns that alternate, found two of one role in a row");
+    const std::size_t first = prompt.size() + detail::rules(t).assistant.begin.size();
     detail::append_turn(prompt, t, turn.role, detail::training_text(t, turn.text));
+    if (answers && turn.role == Role::kAssistant && !turn.text.empty())
+      answers->push_back({first, prompt.find_last_not_of(" \n") + 1});
     expected = turn.role == Role::kUser ? Role::kAssistant : Role::kUser;
   }
   return prompt;
