@@ -9,11 +9,21 @@
 
 #include "facellava/cpu/device.hpp"
 #include "facellava/faces/face_finder.hpp"
+#ifdef FACELLAVA_BENCH_TURBOJPEG
+#include "facellava/media/turbojpeg.hpp"
+#else
 #include "facellava/media/decode.hpp"
+#endif
 
 using namespace facellava;
 
 namespace {
+
+#ifdef FACELLAVA_BENCH_TURBOJPEG
+constexpr media::DecodeOptions kDecode{.jpeg = media::decode_turbojpeg};
+#else
+constexpr media::DecodeOptions kDecode{};
+#endif
 
 // Of at least `rounds` runs.
 template <class F>
@@ -30,7 +40,7 @@ double best_milliseconds(int rounds, F run) {
 nlohmann::json measure(const std::string& file, const std::string& nets, int threads, const std::string& isa,
                        int rounds) {
   cpu::Device dev({.threads = threads, .isa = cpu::isa_from_name(isa)});
-  const media::Image image = media::read_image(file);
+  const media::Image image = media::read_image(file, kDecode);
   faces::FaceFinder finder(nets);
   faces::FaceFinder near(nets, {.range = faces::DetectionRange::kShort});
   faces::Detector detector(nets + "/face_detector.tflite"), far(nets + "/face_detector_full_range.tflite");
@@ -41,6 +51,9 @@ nlohmann::json measure(const std::string& file, const std::string& nets, int thr
   const std::span one(found.data(), 1);
   nlohmann::json ms;
   ms["decode"] = best_milliseconds(std::max(1, rounds / 10), [&] { media::read_image(file); });
+#ifdef FACELLAVA_BENCH_TURBOJPEG
+  ms["decode, libjpeg-turbo"] = best_milliseconds(std::max(1, rounds / 10), [&] { media::read_image(file, kDecode); });
+#endif
   ms["detector, short range"] = best_milliseconds(rounds, [&] { detector.detect(dev, image.view()); });
   ms["detector, full range"] = best_milliseconds(rounds, [&] { far.detect(dev, image.view()); });
   ms["mesh"] = best_milliseconds(rounds, [&] { mesh.landmarks(dev, image.view(), one); });
@@ -50,7 +63,7 @@ nlohmann::json measure(const std::string& file, const std::string& nets, int thr
   ms["crop"] = best_milliseconds(rounds, [&] { faces::centred_crop(image.view(), found[0]); });
   const auto whole = [&](faces::FaceFinder& by) {
     return best_milliseconds(std::max(1, rounds / 10), [&] {
-      const media::Image picture = media::read_image(file);
+      const media::Image picture = media::read_image(file, kDecode);
       for (const faces::Face& f : by.find(dev, picture.view())) faces::centred_crop(picture.view(), f.detection);
     });
   };

@@ -1,6 +1,7 @@
 // facellava data: a training file checked, and what a model would learn of its samples.
 #include <unistd.h>
 
+#include <algorithm>
 #include <iomanip>
 #include <iostream>
 
@@ -90,8 +91,9 @@ void validate(const Options& o) {
 
 std::string piece_of(const text::Tokenizer& tokenizer, int id) {
   if (id == text::kMediaSlot) return std::string(text::kImageTag);
-  std::string shown;
-  for (const char c : tokenizer.piece(id)) shown += c == '\n' ? std::string("\\n") : std::string(1, c);
+  std::string shown(tokenizer.piece(id));
+  std::replace_if(
+      shown.begin(), shown.end(), [](char c) { return (c >= 0 && c < ' ') || c == 127; }, ' ');
   return shown;
 }
 

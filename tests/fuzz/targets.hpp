@@ -17,6 +17,7 @@
 #include "facellava/media/decode.hpp"
 #include "facellava/run/model_folder.hpp"
 #include "facellava/text/load_tokenizer.hpp"
+#include "facellava/train/record.hpp"
 
 namespace facellava::fuzz {
 
@@ -118,6 +119,18 @@ inline void dlib_xml(Bytes bytes) {
     for (const faces::LabelledFace& face : image.faces) faces::check_box(face.box, "fuzz");
 }
 
+// Every fault of every record is told.
+inline void training_data(Bytes bytes) {
+  const auto json = io::parse_json({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, "fuzz");
+  std::size_t faults = 0;
+  for (const auto& entry : json)
+    for (const train::Record& r : train::read_record(entry, 0, "/data")) {
+      (void)train::modality_length(r);
+      for (const train::Fault& f : r.faults) faults += f.text().size();
+    }
+  if (faults > 0) throw Error(ErrorKind::kFormat, "faulty records");
+}
+
 struct Target {
   const char* name;
   void (*run)(Bytes);
@@ -133,7 +146,8 @@ inline constexpr Target kTargets[] = {{"safetensors", safetensors},
                                       {"npy", npy},
                                       {"pts", pts},
                                       {"landmark_json", landmark_json},
-                                      {"dlib_xml", dlib_xml}};
+                                      {"dlib_xml", dlib_xml},
+                                      {"training_data", training_data}};
 
 inline void run_one(const Target& target, Bytes bytes) {
   try {

@@ -13,6 +13,7 @@ from bad_files import *
 from bad_requests import *
 from commands import *
 from conversion import *
+from data import *
 from faces import *
 from golden_cases import *
 from plan import *

@@ -49,6 +49,7 @@ TEST_CASE("records, ids and keys") {
   expect(5, "record", {"an object", "number"});
   expect(with("id", Json::array()), "id", {"a string or an integer", "array"});
   expect(with("face_mask", "m.npy"), "face_mask", {"record 0 (id \"a\")", "landmarks_2d", "another"});
+  expect(with("a\nb\033", 1), "a\nb\033", {", a?b?: expected"});
   expect(with("video", kClip), "video", {"either an image or a video", "both"});
 }
 

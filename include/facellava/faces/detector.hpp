@@ -28,32 +28,52 @@ struct DetectorOptions {
 
 namespace detail {
 
-// The colour between pixels, bilinear; black outside.
-inline std::array<float, 3> bilinear(const media::PixelView& v, float x, float y) {
-  std::array<float, 3> colour{};
-  if (!(x > -1 && y > -1 && x < float(v.width) && y < float(v.height))) return colour;
-  const int u = int(std::floor(x)), w = int(std::floor(y)), bytes = media::channels(v.format);
-  const float a = x - float(u), b = y - float(w);
-  for (int i = 0; i < 2; ++i)
-    for (int j = 0; j < 2; ++j) {
-      const int column = u + j, row = w + i;
-      if (column < 0 || row < 0 || column >= v.width || row >= v.height) continue;
-      const float share = (i ? b : 1 - b) * (j ? a : 1 - a);
-      const std::uint8_t* p = v.row(row) + std::ptrdiff_t(column) * bytes;
-      for (int c = 0; c < 3; ++c) colour[std::size_t(c)] += share * float(p[media::channel_of(v.format, c)]);
+// Colours between the pixels of a picture, bilinear, rounded to whole levels as MediaPipe does; black outside.
+class ColourSampler {
+ public:
+  explicit ColourSampler(const media::PixelView& v) : v_(v), bytes_(media::channels(v.format)) {
+    for (int c = 0; c < 3; ++c) channel_[std::size_t(c)] = media::channel_of(v.format, c);
+  }
+  std::array<float, 3> operator()(float x, float y) const {
+    if (!(x > -1 && y > -1 && x < float(v_.width) && y < float(v_.height))) return {};
+    const int u = int(x + 1) - 1, w = int(y + 1) - 1;  // rounded down: both are above −1
+    const float a = x - float(u), b = y - float(w);
+    const float shares[4] = {(1 - b) * (1 - a), (1 - b) * a, b * (1 - a), b * a};
+    std::array<float, 3> colour{};
+    if (u >= 0 && w >= 0 && u + 1 < v_.width && w + 1 < v_.height) {
+      const std::uint8_t* p = v_.row(w) + std::ptrdiff_t(u) * bytes_;
+      const std::uint8_t* corners[4] = {p, p + bytes_, p + v_.stride, p + v_.stride + bytes_};
+      for (std::size_t i = 0; i < 4; ++i)
+        for (std::size_t c = 0; c < 3; ++c) colour[c] += shares[i] * float(corners[i][channel_[c]]);
+    } else {
+      for (int i = 0; i < 4; ++i) {
+        const int column = u + i % 2, row = w + i / 2;
+        if (column < 0 || row < 0 || column >= v_.width || row >= v_.height) continue;
+        const std::uint8_t* p = v_.row(row) + std::ptrdiff_t(column) * bytes_;
+        for (std::size_t c = 0; c < 3; ++c) colour[c] += shares[i] * float(p[channel_[c]]);
+      }
     }
-  return colour;
-}
+    constexpr float kWhole = 1.5f * (1 << 23);  // floats of this size are whole numbers: nearest, ties to even
+    for (float& c : colour) c = (c + kWhole) - kWhole;
+    return colour;
+  }
+
+ private:
+  media::PixelView v_;
+  int bytes_;
+  std::array<int, 3> channel_{};
+};
 
 // The picture in the middle of a square, sampled at size × size points, to [−1, 1]; black (−1) outside.
-// As MediaPipe does: point i of the net lies at i · side / size of the square, colours are rounded to 8 bits.
+// As MediaPipe does: point i of the net lies at i · side / size of the square.
 inline void letterbox(float* to, const media::PixelView& v, int size) {
   const int side = std::max(v.width, v.height);
   const float step = float(side) / float(size), left = float(side - v.width) / 2, top = float(side - v.height) / 2;
+  const ColourSampler sample(v);
   for (int i = 0; i < size; ++i)
     for (int j = 0; j < size; ++j, to += 3) {
-      const auto colour = bilinear(v, float(j) * step - left, float(i) * step - top);
-      for (std::size_t c = 0; c < 3; ++c) to[c] = std::nearbyint(colour[c]) / 127.5f - 1;
+      const auto colour = sample(float(j) * step - left, float(i) * step - top);
+      for (std::size_t c = 0; c < 3; ++c) to[c] = colour[c] / 127.5f - 1;
     }
 }
 

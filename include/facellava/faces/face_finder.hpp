@@ -30,12 +30,11 @@ class FaceFinder {
   // Errors: as Detector, Landmarker.
   explicit FaceFinder(const std::string& folder, const FaceFinderOptions& options = {})
       : options_(options),
+        near_(open(options.range != DetectionRange::kFull, folder + "/face_detector.tflite")),
+        far_(open(options.range != DetectionRange::kShort, folder + "/face_detector_full_range.tflite")),
         landmarker_(folder + (options.landmarks == LandmarkNet::kMesh
                                   ? "/face_landmarks_detector.tflite"
-                                  : "/face_landmark_68_model-weights_manifest.json")) {
-    if (options.range != DetectionRange::kFull) near_.emplace(folder + "/face_detector.tflite");
-    if (options.range != DetectionRange::kShort) far_.emplace(folder + "/face_detector_full_range.tflite");
-  }
+                                  : "/face_landmark_68_model-weights_manifest.json")) {}
 
   // The largest face first; none is no error. Errors: as media::check_pixels.
   template <class Device>
@@ -53,6 +52,10 @@ class FaceFinder {
   }
 
  private:
+  static std::optional<Detector> open(bool wanted, const std::string& path) {
+    if (!wanted) return {};
+    return Detector(path);
+  }
   // Near ones, and far ones that are none of these. A near one that no far one confirms must be sure of itself, and
   // hold the middle of no far one: where small faces stand together the short-range detector sees one large face.
   std::vector<Detection> merged(std::vector<Detection> near, const std::vector<Detection>& far) const {

@@ -70,12 +70,12 @@ struct SquareNet {
     const float n = float(side);
     const Point across{(right.x - corner.x) / n, (right.y - corner.y) / n};
     const Point down{(below.x - corner.x) / n, (below.y - corner.y) / n};
+    const detail::ColourSampler colour_at(v);
     for (int i = 0; i < side; ++i)
       for (int j = 0; j < side; ++j, to += 3) {
         const float x = float(j), y = float(i);
-        const auto colour =
-            detail::bilinear(v, corner.x + x * across.x + y * down.x, corner.y + x * across.y + y * down.y);
-        for (std::size_t c = 0; c < 3; ++c) to[c] = (std::nearbyint(colour[c]) - mean[c]) / range;
+        const auto colour = colour_at(corner.x + x * across.x + y * down.x, corner.y + x * across.y + y * down.y);
+        for (std::size_t c = 0; c < 3; ++c) to[c] = (colour[c] - mean[c]) / range;
       }
   }
 };

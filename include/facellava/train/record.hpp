@@ -29,9 +29,13 @@ struct Fault {
   std::string id, field, expected, found;
   Severity severity = Severity::kError;
 
+  // One line, whatever the file holds.
   std::string text() const {
-    return "record " + std::to_string(record) + (id.empty() ? "" : " (id \"" + id + "\")") + ", " + field +
-           ": expected " + expected + ", found " + found;
+    std::string line = "record " + std::to_string(record) + (id.empty() ? "" : " (id \"" + id + "\")") + ", " + field +
+                       ": expected " + expected + ", found " + found;
+    std::replace_if(
+        line.begin(), line.end(), [](char c) { return (c >= 0 && c < ' ') || c == 127; }, '?');
+    return line;
   }
 };
 
