@@ -94,7 +94,7 @@ void run_training(const Options& o) {
   const train::Begin begin = o.resume ? train::Begin::kResume : train::Begin::kNew;
   const train::RunConfig c = train::read_run_config(io::read_json(o.config), o.config);
   if (!o.quiet) std::cout << c.effective.dump(1) << "\n";
-  if (!o.resume) train::prepare_output(c, begin);
+  if (o.check == 0) train::prepare_output(c, begin);
   const run::ModelFolder folder({c.model, c.image_tower, c.video_tower, c.tower_heads});
   const Entry entry = find_entry("", folder);
   const train::DataSet data = open_data(c, folder, entry.config);
@@ -103,8 +103,12 @@ void run_training(const Options& o) {
                          .open(folder, c.parameters, {c.keep_blocks, c.loss_chunk},
                                {.threads = o.threads, .isa = cpu::isa_from_name(o.isa)});
   if (!c.adapter.empty()) train::load_adapter(c.adapter, model->parameters());
+  if (o.check > 0) {
+    train::Batcher batcher(data, *model, 0);
+    train::StepPlan plan(c, samples, train::modality_lengths(data, samples));
+    return print_checked(train::check_gradients(*model, batcher.make(plan.at(0)[0]), o.check));
+  }
   train::Run run(c, data, samples, *model, begin);
-  if (o.check > 0) return print_checked(train::check_gradients(*model, run.batches(run.done())[0], o.check));
   if (!o.gradients.empty() && run.done() < run.steps()) {
     train::accumulate(*model, run.batches(run.done()), run.done());
     train::write_gradients(o.gradients, model->parameters());

@@ -14,6 +14,12 @@
 
 namespace facellava::train {
 
+inline std::vector<int> modality_lengths(const DataSet& data, std::span<const std::size_t> samples) {
+  std::vector<int> all;
+  for (const std::size_t i : samples) all.push_back(modality_length(data[i]));
+  return all;
+}
+
 // The samples of every step, from the configuration and the seed alone.
 class StepPlan {
  public:
@@ -100,7 +106,7 @@ class Run {
       : config_(config),
         model_(model),
         batcher_(data, model, std::size_t(config.feature_cache_mib * 1048576)),
-        plan_(config, samples, lengths(data, samples)),
+        plan_(config, samples, modality_lengths(data, samples)),
         checkpoints_(at("checkpoints"), config.keep) {
     step_options_ = config.step;
     step_options_.rate.steps = plan_.steps();
@@ -141,11 +147,6 @@ class Run {
   }
 
  private:
-  static std::vector<int> lengths(const DataSet& data, const std::vector<std::size_t>& samples) {
-    std::vector<int> all;
-    for (const std::size_t i : samples) all.push_back(modality_length(data[i]));
-    return all;
-  }
   std::string at(const std::string& file) const { return detail::in_folder(config_.output, file); }
   void write(const std::string& file, const std::string& text) const {
     io::write_file_atomically(at(file), std::as_bytes(std::span(text)));
