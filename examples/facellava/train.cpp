@@ -44,6 +44,7 @@ train::DataSet open_data(const train::RunConfig& c, const run::ModelFolder& fold
   if (!c.prompt_template.empty()) o.prompt_template = text::template_from_name(c.prompt_template);
   if (c.masks == "corrected") o.labels.policy = text::MaskPolicy::kCorrected;
   if (c.context > 0) o.context = c.context;
+  if (c.padding != "model") o.padding = c.padding == "square" ? media::Padding::kSquare : media::Padding::kNone;
   o.root = c.root;
   o.videos = video_source();
   auto words = c.tokenizer.empty()

@@ -32,7 +32,7 @@ struct RunConfig {
   int batch_size = 16, accumulate = 1, epochs = 1;
   SamplerOptions sampler;
   std::vector<Indices> batches;  // of each step; empty: as the sampler says
-  std::string prompt_template, masks = "reference";
+  std::string prompt_template, masks = "reference", padding = "model";
   int context = 0;
   SkipPolicy skip;
   Keep keep_blocks = Keep::kInputs;
@@ -206,6 +206,8 @@ inline void read_data(Fields& f, RunConfig& c) {
   c.prompt_template = f.get<std::string>("template", "");
   constexpr std::string_view kMasks[] = {"reference", "corrected"};
   c.masks = kMasks[f.one_of("masks", kMasks, 0)];
+  constexpr std::string_view kPaddings[] = {"model", "none", "square"};
+  c.padding = kPaddings[f.one_of("padding", kPaddings, 0)];
   c.context = f.at_least("context", 0, 0);
   c.skip.records = f.get<std::size_t>("skip_records", 0);
   c.skip.part = f.part("skip_part", 0);
