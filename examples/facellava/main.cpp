@@ -19,6 +19,7 @@ int main(int argc, char** argv) {
   tool::add_plan(app);
   tool::add_faces(app);
   tool::add_data(app);
+  tool::add_train(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

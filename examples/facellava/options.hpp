@@ -62,5 +62,6 @@ void add_perplexity(CLI::App&);
 void add_plan(CLI::App&);
 void add_faces(CLI::App&);
 void add_data(CLI::App&);
+void add_train(CLI::App&);
 
 }  // namespace tool

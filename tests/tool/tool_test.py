@@ -17,6 +17,7 @@ from data import *
 from faces import *
 from golden_cases import *
 from plan import *
+from train import *
 from videos import *
 
 if __name__ == "__main__":

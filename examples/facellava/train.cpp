@@ -1,0 +1,144 @@
+// facellava train: a run of training from run.json.
+#include <unistd.h>
+
+#include <csignal>
+#include <iostream>
+
+#include "facellava/text/load_tokenizer.hpp"
+#include "facellava/train/gradient_check.hpp"
+#include "facellava/train/run.hpp"
+#include "options.hpp"
+#include "progress.hpp"
+#include "registry.hpp"
+#include "trainers.hpp"
+#include "video_file.hpp"
+
+namespace tool {
+namespace {
+
+using namespace facellava;
+
+constexpr int kStoppedExit = 75;  // saved, to be gone on with: EX_TEMPFAIL
+
+volatile std::sig_atomic_t stop_asked = 0;
+void ask_to_stop(int) { stop_asked = 1; }
+
+struct Options {
+  std::string config, isa = "auto", gradients;
+  int threads = 0;
+  std::size_t check = 0;
+  bool resume = false, quiet = false;
+};
+
+Trainer trainer_named(const std::string& name) {
+  for (const Trainer& t : {trainer_7b(), trainer_tiny(), trainer_demo(), trainer_smollm2()})
+    if (name == t.name) return t;
+  for (const Trainer& t : extra_trainers())
+    if (name == t.name) return t;
+  throw Error(ErrorKind::kArgument, "the configuration " + name + " has no trainer in this build");
+}
+
+train::DataSet open_data(const train::RunConfig& c, const run::ModelFolder& folder, const FaceLlavaConfig& geometry) {
+  train::DataOptions o = train::data_options(folder);
+  o.model = geometry;
+  if (!c.prompt_template.empty()) o.prompt_template = text::template_from_name(c.prompt_template);
+  if (c.masks == "corrected") o.labels.policy = text::MaskPolicy::kCorrected;
+  if (c.context > 0) o.context = c.context;
+  o.root = c.root;
+  o.videos = video_source();
+  auto words = c.tokenizer.empty()
+                   ? text::load_tokenizer(c.model)
+                   : text::Tokenizer::from_file(c.tokenizer, text::read_legacy(c.model + "/tokenizer_config.json"));
+  return {c.data, std::make_shared<const text::Tokenizer>(std::move(words)), std::move(o)};
+}
+
+std::vector<std::size_t> checked_samples(const train::RunConfig& c, const train::DataSet& data) {
+  ProgressBar bar({"samples checked", 1});
+  train::ValidateOptions options;
+  options.progress = [&](std::size_t done, std::size_t all) { bar.show(done, all); };
+  const train::DataReport report = train::validate(data, options);
+  auto samples = train::admitted_samples(report, c.skip);
+  for (const train::Fault& f : report.faults) std::cerr << c.data << ": " << f.text() << "\n";
+  return samples;
+}
+
+void print_checked(std::span<const train::CheckedGradient> checked) {
+  std::printf("%-60s %14s %14s %10s\n", "largest gradient of", "gradient", "difference", "off by");
+  for (const train::CheckedGradient& g : checked)
+    std::printf("%-60s %14.6e %14.6e %9.2f%%\n", g.name.c_str(), g.gradient, g.difference, 100 * g.error());
+}
+
+std::string described(const train::StepReport& r) {
+  char text[160];
+  std::snprintf(text, sizeof text, "loss %.4f, rate %.3g, gradient norm %.4g, %.0f tokens/s", r.result.loss,
+                r.result.rate, r.result.grad_norm, r.seconds > 0 ? double(r.result.rows) / r.seconds : 0.0);
+  return text;
+}
+
+train::RunHooks hooks_of(const Options& o) {
+  std::signal(SIGTERM, ask_to_stop);
+  std::signal(SIGINT, ask_to_stop);
+  train::RunHooks hooks;
+  hooks.stop = [] { return stop_asked != 0; };
+  auto bar = std::make_shared<ProgressBar>(ProgressUnit{"steps", 1});
+  hooks.after_step = [bar, quiet = o.quiet](const train::StepReport& r) {
+    if (::isatty(2))
+      bar->show(std::size_t(r.step), std::size_t(r.steps), described(r));
+    else if (!quiet && (r.step == r.steps || r.step % std::max(1L, r.steps / 100) == 0))
+      std::cout << "step " << r.step << " of " << r.steps << ": " << described(r) << std::endl;
+  };
+  return hooks;
+}
+
+void run_training(const Options& o) {
+  const train::Begin begin = o.resume ? train::Begin::kResume : train::Begin::kNew;
+  const train::RunConfig c = train::read_run_config(io::read_json(o.config), o.config);
+  if (!o.quiet) std::cout << c.effective.dump(1) << "\n";
+  if (o.check == 0) train::prepare_output(c, begin);
+  const run::ModelFolder folder({c.model, c.image_tower, c.video_tower, c.tower_heads});
+  const Entry entry = find_entry("", folder);
+  const train::DataSet data = open_data(c, folder, entry.config);
+  const auto samples = checked_samples(c, data);
+  const auto model = trainer_named(entry.name)
+                         .open(folder, c.parameters, {c.keep_blocks, c.loss_chunk},
+                               {.threads = o.threads, .isa = cpu::isa_from_name(o.isa)});
+  if (!c.adapter.empty()) train::load_adapter(c.adapter, model->parameters());
+  if (o.check > 0) {
+    train::Batcher batcher(data, *model, 0);
+    train::StepPlan plan(c, samples, train::modality_lengths(data, samples));
+    return print_checked(train::check_gradients(*model, batcher.make(plan.at(0)[0]), o.check));
+  }
+  train::Run run(c, data, samples, *model, begin);
+  if (!o.gradients.empty() && run.done() < run.steps()) {
+    train::accumulate(*model, run.batches(run.done()), run.done());
+    train::write_gradients(o.gradients, model->parameters());
+  }
+  if (run.go(hooks_of(o)) == train::Ended::kStopped) {
+    std::cerr << "facellava: stopped after step " << run.done() << " of " << run.steps()
+              << ", which is saved; --resume goes on\n";
+    throw CLI::RuntimeError(kStoppedExit);
+  }
+}
+
+}  // namespace
+
+void add_train(CLI::App& app) {
+  auto o = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("train", "Train a model as run.json says");
+  command->add_option("--config", o->config, "run.json: model, data, output, stage ... (docs/training.md)")->required();
+  command->add_flag("--resume", o->resume, "Go on from the newest checkpoint in the output folder, bitwise");
+  command->add_option("--dump-gradients", o->gradients,
+                      "Write the gradients of the first step, before clipping, to this .safetensors file");
+  command
+      ->add_option("--check-gradients", o->check,
+                   "Compare gradients of so many tensors with finite differences on the first batch; no training")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--threads", o->threads, "Threads; 0: one a hardware thread; changes no bit")
+      ->capture_default_str();
+  command->add_option("--isa", o->isa, "Instruction set: auto, portable, avx2, avx512, avx512bf16, amx")
+      ->capture_default_str();
+  command->add_flag("--quiet", o->quiet, "Print nothing but errors and, in a terminal, the bar");
+  command->callback([o] { run_training(*o); });
+}
+
+}  // namespace tool

@@ -1,0 +1,13 @@
+// The tiny model in training, compiled once for the tests of this room.
+#pragma once
+#include <memory>
+
+#include "facellava/cpu/device.hpp"
+#include "facellava/train/model.hpp"
+
+namespace facellava::test {
+
+std::unique_ptr<train::AnyModel> tiny_in_training(const run::ModelFolder&, const train::ParameterOptions&,
+                                                  const train::ModelOptions& = {}, const cpu::Options& = {});
+
+}  // namespace facellava::test
