@@ -15,7 +15,7 @@ if "$tool" config --from "$here/other-model" >"$here/out" 2>&1; then
 fi
 grep -q -- "--tower-heads" "$here/out"
 "$tool" config --from "$here/other-model" --tower-heads 4 >"$here/other_model.hpp"
-"$cmake" -S "$source" -B "$here/build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DFACELLAVA_BUILD_TESTS=OFF -DFACELLAVA_CUDA=OFF \
+"$cmake" -S "$source" -B "$here/build" -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG= -DFACELLAVA_BUILD_TESTS=OFF -DFACELLAVA_CUDA=OFF \
   "-DFACELLAVA_EXTRA_CONFIGS=$here/other_model.hpp"
 "$cmake" --build "$here/build" --target facellava
 cat >"$here/requests.json" <<JSON
