@@ -2,8 +2,10 @@
 // (the step, the run's configuration, a checksum of every tensor). It is written beside, made durable, then renamed: a
 // folder of that name is whole. All randomness of a run follows from its seed and the step, so this is everything.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <string>
 #include <system_error>

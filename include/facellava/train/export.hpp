@@ -1,6 +1,7 @@
 // A trained model as a folder in the official layout, which the released code and this library load: every weight,
 // adapters merged, with the files of the model that it began as.
 #pragma once
+#include <cstdio>
 #include <filesystem>
 #include <map>
 #include <span>

@@ -112,7 +112,8 @@ class Run {
     step_options_.rate.steps = plan_.steps();
     check_rate(step_options_.rate);
     if (!config.batches.empty()) check_batches(config.batches, data.size());
-    if (begin == Begin::kResume) done_ = checkpoints_.load(identity(), model.parameters());
+    identity_ = identity();
+    if (begin == Begin::kResume) done_ = checkpoints_.load(identity_, model.parameters());
     prepare_output(config, begin);
     write("metrics.jsonl", kept_metrics());
   }
@@ -151,7 +152,7 @@ class Run {
   void write(const std::string& file, const std::string& text) const {
     io::write_file_atomically(at(file), std::as_bytes(std::span(text)));
   }
-  void save() { checkpoints_.save({done_, identity()}, model_.parameters()); }
+  void save() { checkpoints_.save({done_, identity_}, model_.parameters()); }
 
   // What must be the same for a run to go on: all that changes results.
   nlohmann::json identity() const {
@@ -188,6 +189,7 @@ class Run {
   StepPlan plan_;
   Checkpoints checkpoints_;
   StepOptions step_options_;
+  nlohmann::json identity_;
   long done_ = 0;
 };
 
