@@ -159,6 +159,13 @@ class Train(ToolTest):
             self.assertIn(word, done.stderr.decode(), changes)
             self.assertFalse((self.folder / "out" / "checkpoints").exists())
 
+    def test_a_run_does_not_write_over_its_own_model(self):
+        model = self.folder / "out" / "model"
+        model.parent.mkdir()
+        model.symlink_to(self.tiny_bin)
+        said = self.refused(["begins with", "another output folder"], "train", "--config", self.config(model=str(model)))
+        self.assertNotIn("checkpoints", [f.name for f in model.parent.iterdir()], said)
+
     def test_overfits_and_repeats_its_answers(self):
         talks = [("How old is the person?", "About thirty.", "Forty, with grey hair."),
                  ("Which emotion?", "Happiness, because of the smile.", "Neutral."),

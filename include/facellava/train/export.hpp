@@ -137,8 +137,11 @@ inline void export_model(const std::string& folder, AnyModel& model, const std::
       fs::copy_file(fs::path(from) / name, part / name, failed);
       if (failed) throw io::system_error((part / name).string(), "copy the file to", failed.value());
     }
-  fs::remove_all(folder, failed);
+  const fs::path old = folder + ".replaced";  // there until the new one is
+  fs::remove_all(old, failed);
+  if (fs::exists(folder, failed)) detail::rename_durably(folder, old);
   detail::rename_durably(part, folder);
+  fs::remove_all(old, failed);
 }
 
 }  // namespace facellava::train

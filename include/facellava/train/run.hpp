@@ -88,9 +88,13 @@ enum class Begin { kNew, kResume };
 enum class Ended { kDone, kStopped };
 
 // The output folder, with run.json, which has every field. Errors: kFile (it cannot be written), kArgument (a new run
-// where one was begun).
+// where one was begun; a model that the run's own would replace).
 inline void prepare_output(const RunConfig& c, Begin begin) {
   detail::make_folder(c.output);
+  std::error_code none;
+  if (std::filesystem::equivalent(detail::in_folder(c.output, "model"), c.model, none))
+    throw Error(ErrorKind::kArgument, c.output + ": the run would write its model over the one that it begins with, " +
+                                          c.model + "; choose another output folder");
   if (begin == Begin::kNew && !Checkpoints(detail::in_folder(c.output, "checkpoints"), 1).steps().empty())
     throw Error(ErrorKind::kArgument, c.output + ": a run was begun here; resume it, or choose another output folder");
   const std::string text = c.effective.dump(2) + "\n";
