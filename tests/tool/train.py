@@ -163,7 +163,8 @@ class Train(ToolTest):
         model = self.folder / "out" / "model"
         model.parent.mkdir()
         model.symlink_to(self.tiny_bin)
-        said = self.refused(["begins with", "another output folder"], "train", "--config", self.config(model=str(model)))
+        config = self.config(model=str(model))
+        said = self.refused(["begins with", "another output folder"], "train", "--config", config, prints=True)
         self.assertNotIn("checkpoints", [f.name for f in model.parent.iterdir()], said)
 
     def test_overfits_and_repeats_its_answers(self):
