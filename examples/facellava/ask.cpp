@@ -49,7 +49,7 @@ std::string finish_name(run::Finish f) {
   return names[int(f)];
 }
 
-struct Options {
+struct AskOptions {
   ModelOptions model;
   GenerationOptions generation;
   Question question;
@@ -77,7 +77,7 @@ void draw_attention(const std::filesystem::path& file, std::span<const Prepared>
   }
 }
 
-void answer(Options o) {
+void answer(AskOptions o) {
   check_output("--dump", o.dump);
   check_output("--attention", o.attention);
   const Loaded loaded = load(o.model);
@@ -164,7 +164,7 @@ void answer(Options o) {
 }  // namespace
 
 void add_ask(CLI::App& app) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<AskOptions>();
   CLI::App* command = app.add_subcommand("ask", "Ask a model about pictures; the answer is streamed");
   o->model.add_to(*command);
   o->generation.add_to(*command);

@@ -81,11 +81,11 @@ std::string header(const FaceLlavaConfig& c, const std::string& name) {
 }  // namespace
 
 void add_config(CLI::App& app) {
-  struct Options {
+  struct ConfigOptions {
     run::FolderOptions folder;
     std::string name;
   };
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<ConfigOptions>();
   CLI::App* command = app.add_subcommand("config", "Print a checkpoint's geometry as a C++ header");
   command->add_option("--from", o->folder.path, "Model folder, or a .gguf file")->required();
   command->add_option("--image-tower", o->folder.image_tower, "LanguageBind image folder");

@@ -14,7 +14,7 @@ namespace {
 using namespace facellava;
 namespace fs = std::filesystem;
 
-struct Options {
+struct ConvertOptions {
   run::FolderOptions from;
   std::string to, format = "keep";
   double shard_gigabytes = 4;
@@ -55,7 +55,7 @@ void copy_rest(const fs::path& from, const fs::path& to) {
   }
 }
 
-void convert(const Options& o) {
+void convert(const ConvertOptions& o) {
   if (o.from.path.ends_with(".gguf"))
     throw Error(ErrorKind::kArgument, "convert: a .gguf file is read as it is; give --model it in place of a folder");
   if (!(o.shard_gigabytes > 0)) throw Error(ErrorKind::kArgument, "--shard-gigabytes: expected more than 0");
@@ -85,7 +85,7 @@ void convert(const Options& o) {
 }  // namespace
 
 void add_convert(CLI::App& app) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<ConvertOptions>();
   CLI::App* command = app.add_subcommand(
       "convert", "Write a model folder in another format; a run that was cut off goes on where it stopped");
   command->add_option("--model", o->from.path, "Model folder to read")->required();

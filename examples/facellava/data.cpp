@@ -16,7 +16,7 @@ namespace {
 
 using namespace facellava;
 
-struct Options {
+struct DataOptions {
   std::string file, folder, tokenizer, image_tower, video_tower, root, prompt_template, masks = "reference";
   int context = 0;
   std::size_t sample = 0, most_faults = 100;
@@ -65,7 +65,7 @@ nlohmann::json described(const train::Fault& f) {
           {"found", f.found},   {"severity", f.severity == train::Severity::kError ? "error" : "warning"}};
 }
 
-void validate(const Options& o) {
+void validate(const DataOptions& o) {
   const train::DataSet data = o.open();
   ProgressBar bar({"samples", 1});
   train::ValidateOptions options{.most_faults = o.most_faults};
@@ -107,7 +107,7 @@ void print_pairs(const train::DataSet& data, const train::Sample& s, bool color)
   }
 }
 
-void show(const Options& o) {
+void show(const DataOptions& o) {
   const train::DataSet data = o.open();
   if (o.sample >= data.size())
     throw Error(ErrorKind::kArgument, o.file + ": expected a sample below " + std::to_string(data.size()) + ", found " +
@@ -134,7 +134,7 @@ void show(const Options& o) {
 }  // namespace
 
 void add_data(CLI::App& app) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<DataOptions>();
   CLI::App* command = app.add_subcommand("data", "Training data: validate, show");
   command->require_subcommand(1);
   CLI::App* check = command->add_subcommand(

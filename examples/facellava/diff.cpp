@@ -44,12 +44,12 @@ Difference compare(const facellava::io::TensorEntry& a, const facellava::io::Ten
 }  // namespace
 
 void add_diff(CLI::App& app) {
-  struct Options {
+  struct DiffOptions {
     std::string a, b;
     double tolerance = 1e-4;
     bool json = false;
   };
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<DiffOptions>();
   CLI::App* command = app.add_subcommand("diff", "First tensor that differs between two safetensors dumps");
   command->add_option("a", o->a, "A dump")->required();
   command->add_option("b", o->b, "Another, the truth")->required();

@@ -17,7 +17,7 @@ namespace {
 
 using namespace facellava;
 
-struct Options {
+struct FacesOptions {
   std::string image, video, crops, draw, landmarks, crop = "corrected", orientation = "reference";
   std::string missing = "interpolate", smoothing = "parabola";
   double margin = 0;
@@ -50,11 +50,11 @@ std::string line_of(const faces::Detection& d) {
   return s.str();
 }
 // crops/stem_which.png
-std::string crop_file(const Options& o, const std::string& of, const std::string& which) {
+std::string crop_file(const FacesOptions& o, const std::string& of, const std::string& which) {
   return (std::filesystem::path(o.crops) / (std::filesystem::path(of).stem().string() + "_" + which + ".png")).string();
 }
 
-void of_picture(const Options& o) {
+void of_picture(const FacesOptions& o) {
   media::Image image =
       read_picture_file(o.image, o.orientation == "exif" ? media::Orientation::kExif : media::Orientation::kReference);
   cpu::Device dev({.threads = o.threads});
@@ -89,7 +89,7 @@ void of_picture(const Options& o) {
 
 // ---- videos
 
-Turn turn_of(const Options& o) { return o.orientation == "exif" ? Turn::kDisplayMatrix : Turn::kReference; }
+Turn turn_of(const FacesOptions& o) { return o.orientation == "exif" ? Turn::kDisplayMatrix : Turn::kReference; }
 
 // The faces of each frame, with the number of the person.
 using FrameFaces = std::vector<std::vector<std::pair<std::size_t, const faces::Face*>>>;
@@ -101,7 +101,7 @@ FrameFaces by_frame(const People& p) {
 }
 
 // Eight frames, evenly spread: each person cut out by one square for the whole clip, and all frames on one sheet.
-void write_pictures(const Options& o, const People& people, const FrameFaces& all) {
+void write_pictures(const FacesOptions& o, const People& people, const FrameFaces& all) {
   constexpr int kAcross = 4, kFrames = 8;
   const auto indices = media::linspace_indices(people.video.frames, kFrames);
   const int width = people.video.width, height = people.video.height;
@@ -153,7 +153,7 @@ nlohmann::json described(const People& people, const FrameFaces& all, double mar
           {"frames", frames}};
 }
 
-void of_video(const Options& o) {
+void of_video(const FacesOptions& o) {
   if (o.crop == "reference")
     throw Error(ErrorKind::kArgument, "--crop reference is of pictures: it has no square for a whole clip");
   cpu::Device dev({.threads = o.threads});
@@ -186,7 +186,7 @@ void of_video(const Options& o) {
   }
 }
 
-void find(Options o) {
+void find(FacesOptions o) {
   if (o.image.empty() == o.video.empty()) throw Error(ErrorKind::kArgument, "give either --image or --video");
   if (o.crop == "reference") o.finder.options.range = faces::DetectionRange::kShort;
   if (!o.crops.empty()) std::filesystem::create_directories(o.crops);
@@ -196,7 +196,7 @@ void find(Options o) {
 }  // namespace
 
 void add_faces(CLI::App& app) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<FacesOptions>();
   CLI::App* command = app.add_subcommand("faces", "Every face of a picture or a video: box, score, 68 landmarks, crop");
   auto* image = command->add_option("--image", o->image, "JPEG, PNG, BMP or PPM");
   auto* video = command->add_option("--video", o->video, "Video file: every frame is looked at")->excludes(image);

@@ -8,12 +8,12 @@ namespace tool {
 
 void add_inspect(CLI::App& app) {
   using namespace facellava;
-  struct Options {
+  struct InspectOptions {
     run::FolderOptions folder;
     std::string config;
     bool tensors = false, json = false;
   };
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<InspectOptions>();
   CLI::App* command = app.add_subcommand("inspect", "List missing, unexpected and mis-shaped tensors of a checkpoint");
   command->add_option("--model", o->folder.path, "Model folder, or a .gguf file")->required();
   command->add_option("--config", o->config, "Compiled configuration to compare with; default: the folder's geometry");

@@ -12,7 +12,7 @@ namespace {
 
 using namespace facellava;
 
-struct Options {
+struct PerplexityOptions {
   ModelOptions model;
   std::string text;
   int window = 512;
@@ -34,7 +34,7 @@ double score_window(run::AnySession& session, std::span<const int> ids) {
   return sum;
 }
 
-void measure(const Options& o) {
+void measure(const PerplexityOptions& o) {
   const Loaded loaded = load(o.model);
   const io::MappedFile file(o.text);
   const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
@@ -65,7 +65,7 @@ void measure(const Options& o) {
 }  // namespace
 
 void add_perplexity(CLI::App& app) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<PerplexityOptions>();
   CLI::App* command = app.add_subcommand("perplexity", "How well a decoder foresees a text: what a format costs");
   o->model.add_to(*command);
   command->add_option("--text", o->text, "File with the text, UTF-8")->required();

@@ -10,7 +10,7 @@ namespace {
 
 using namespace facellava;
 
-struct Options {
+struct PlanOptions {
   run::FolderOptions folder;
   std::string config, weights = "auto", isa = "auto";
   Index batch = 1, tokens = 64, reserve = 256, images = 0, videos = 0, chunk = 512;
@@ -18,15 +18,15 @@ struct Options {
   bool json = false;
 };
 
-std::optional<Format> format_from_name(const std::string& name) {
+std::optional<Format> weights_format(const std::string& name) {
   for (Format f : kFormats)
     if (name == format_name(f)) return f;
   return std::nullopt;
 }
 
-void print_plan(const Options& o) {
+void print_plan(const PlanOptions& o) {
   if (o.folder.path.empty() && o.config.empty()) throw Error(ErrorKind::kArgument, "plan: give --model or --config");
-  const auto format = format_from_name(o.weights);
+  const auto format = weights_format(o.weights);
   std::optional<run::ModelFolder> folder;
   if (!o.folder.path.empty()) folder.emplace(o.folder);
   const Entry entry = folder ? find_entry(o.config, *folder) : named_entry(o.config);
@@ -61,7 +61,7 @@ void print_plan(const Options& o) {
 }  // namespace
 
 void add_plan(CLI::App& app) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<PlanOptions>();
   CLI::App* command = app.add_subcommand("plan", "The memory that questions will take, before anything is loaded");
   command->add_option("--model", o->folder.path, "Model folder, or a .gguf file");
   command->add_option("--config", o->config, "Compiled configuration by name; its weights need not be there");

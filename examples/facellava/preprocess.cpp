@@ -13,12 +13,12 @@ namespace {
 
 using namespace facellava;
 
-struct Options {
+struct PreprocessOptions {
   std::string image, video, out, padding = "none", orientation = "reference";
   int side = 224, frames = 8;
 };
 
-void preprocess_picture(const Options& o) {
+void preprocess_picture(const PreprocessOptions& o) {
   const media::Image image =
       read_picture_file(o.image, o.orientation == "exif" ? media::Orientation::kExif : media::Orientation::kReference);
   media::Preprocess p;
@@ -31,7 +31,7 @@ void preprocess_picture(const Options& o) {
             << image.height() << "\n";
 }
 
-void preprocess_video(const Options& o) {
+void preprocess_video(const PreprocessOptions& o) {
   if (o.padding != "none") throw Error(ErrorKind::kArgument, "--padding " + o.padding + ": videos are never padded");
   const VideoPixels video =
       read_video(o.video, o.frames, o.side, o.orientation == "exif" ? Turn::kDisplayMatrix : Turn::kReference);
@@ -52,7 +52,7 @@ void preprocess_video(const Options& o) {
 }  // namespace
 
 void add_preprocess(CLI::App& app) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<PreprocessOptions>();
   CLI::App* command = app.add_subcommand(
       "preprocess",
       "Picture to normalised pixels [3, side, side], or video to [3, frames, side, side], as `pixel_values`");

@@ -16,7 +16,7 @@ namespace {
 using namespace facellava;
 namespace fs = std::filesystem;
 
-struct Options {
+struct RandomOptions {
   std::string config, to, format = "bf16", tokenizer;
   int shards = 1;
   std::uint64_t seed = 0;
@@ -40,7 +40,7 @@ void fill(std::vector<std::byte>& out, const io::TensorInfo& t, Format format, s
   });
 }
 
-void write_random(const Options& o) {
+void write_random(const RandomOptions& o) {
   const Entry entry = named_entry(o.config);
   const Format format = o.format == "f32" ? Format::kF32 : o.format == "f16" ? Format::kF16 : Format::kBf16;
   if (fs::exists(fs::path(o.to) / "config.json"))
@@ -76,7 +76,7 @@ void write_random(const Options& o) {
 }  // namespace
 
 void add_random(CLI::App& app) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<RandomOptions>();
   CLI::App* command = app.add_subcommand("random", "Write a model folder with random weights, to measure with");
   command->add_option("--config", o->config, "Compiled configuration, by name")->required();
   command->add_option("--to", o->to, "Folder to write")->required();

@@ -9,7 +9,7 @@ namespace {
 
 using namespace facellava;
 
-struct Options {
+struct ScoreOptions {
   ModelOptions model;
   Question question;
   std::vector<std::string> landmarks, labels;
@@ -18,7 +18,7 @@ struct Options {
 };
 
 // The probabilities of the labels for each of the requests, which are looked at as one batch.
-std::vector<std::vector<run::LabelScore>> score_all(const Options& o, const Loaded& loaded,
+std::vector<std::vector<run::LabelScore>> score_all(const ScoreOptions& o, const Loaded& loaded,
                                                     std::span<const Prepared> prepared) {
   const auto begin = loaded.tokenizer.encode(o.begin, text::Bos::kNo);
   std::vector<run::Request> requests;
@@ -46,7 +46,7 @@ std::vector<std::vector<run::LabelScore>> score_all(const Options& o, const Load
   return scores;
 }
 
-void score(Options o) {
+void score(ScoreOptions o) {
   const Loaded loaded = load(o.model);
   o.question.take_landmarks(o.landmarks);
   const auto prepared = prepare(o.question, loaded);
@@ -73,7 +73,7 @@ void score(Options o) {
 }  // namespace
 
 void add_score(CLI::App& app) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<ScoreOptions>();
   CLI::App* command = app.add_subcommand("score", "Probabilities of candidate answers");
   o->model.add_to(*command);
   o->question.add_to(*command, o->landmarks);

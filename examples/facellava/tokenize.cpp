@@ -8,12 +8,12 @@
 namespace tool {
 
 void add_tokenize(CLI::App& app) {
-  struct Options {
+  struct TokenizeOptions {
     std::string folder, tokenizer, text;
     std::vector<int> ids;
     bool json = false, no_bos = false;
   };
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<TokenizeOptions>();
   CLI::App* command = app.add_subcommand("tokenize", "Text to token ids (a slot for each <image>), or --ids to text");
   command->add_option("--model", o->folder,
                       "Model folder with tokenizer.model and tokenizer_config.json, or a .gguf file");

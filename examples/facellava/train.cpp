@@ -23,7 +23,7 @@ constexpr int kStoppedExit = 75;  // saved, to be gone on with: EX_TEMPFAIL
 volatile std::sig_atomic_t stop_asked = 0;
 void ask_to_stop(int) { stop_asked = 1; }
 
-struct Options {
+struct TrainOptions {
   std::string config, isa = "auto", gradients;
   int threads = 0;
   std::size_t check = 0;
@@ -76,7 +76,7 @@ std::string described(const train::StepReport& r) {
   return text;
 }
 
-train::RunHooks hooks_of(const Options& o) {
+train::RunHooks hooks_of(const TrainOptions& o) {
   std::signal(SIGTERM, ask_to_stop);
   std::signal(SIGINT, ask_to_stop);
   train::RunHooks hooks;
@@ -91,7 +91,7 @@ train::RunHooks hooks_of(const Options& o) {
   return hooks;
 }
 
-void run_training(const Options& o) {
+void run_training(const TrainOptions& o) {
   const train::Begin begin = o.resume ? train::Begin::kResume : train::Begin::kNew;
   const train::RunConfig c = train::read_run_config(io::read_json(o.config), o.config);
   if (!o.quiet) std::cout << c.effective.dump(1) << "\n";
@@ -124,7 +124,7 @@ void run_training(const Options& o) {
 }  // namespace
 
 void add_train(CLI::App& app) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<TrainOptions>();
   CLI::App* command = app.add_subcommand("train", "Train a model as run.json says");
   command->add_option("--config", o->config, "run.json: model, data, output, stage ... (docs/training.md)")->required();
   command->add_flag("--resume", o->resume, "Go on from the newest checkpoint in the output folder, bitwise");

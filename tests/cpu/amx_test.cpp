@@ -67,12 +67,12 @@ struct EmulatedTiles {
   }
 };
 
-struct Case {
+struct TileProduct {
   Index m, n, k;
   Random<float> x, bias, residual;
   std::vector<bf16> w;  // no byte beyond the last row
 
-  Case(Index m, Index n, Index k) : m(m), n(n), k(k), x(m, k, 1), bias(1, n, 2), residual(m, n, 3) {
+  TileProduct(Index m, Index n, Index k) : m(m), n(n), k(k), x(m, k, 1), bias(1, n, 2), residual(m, n, 3) {
     const Random<float> values(n, k, 4);
     for (Index r = 0; r < n; ++r)
       for (Index c = 0; c < k; ++c) w.push_back(to_bf16(values.values[std::size_t(r * values.stride + c)]));
@@ -123,7 +123,7 @@ TEST_CASE("amx: products at every edge of a tile, a panel and a block of k") {
           CAPTURE(m);
           CAPTURE(n);
           CAPTURE(k);
-          const Case c(m, n, k);
+          const TileProduct c(m, n, k);
           const std::vector<float> y = c.run(kEmulated, 0, m, extras);
           for (Index r = 0; r < m; ++r)
             for (Index j = 0; j < n; ++j)  // k products of normal numbers, summed in fp32
@@ -132,7 +132,7 @@ TEST_CASE("amx: products at every edge of a tile, a panel and a block of k") {
 }
 
 TEST_CASE("amx: a row has the same bits alone and in any batch") {
-  const Case c(115, 70, 1100);
+  const TileProduct c(115, 70, 1100);
   const std::vector<float> all = c.run(kEmulated, 0, c.m, true);
   for (const Index count : {1, 2, 19}) {
     const std::vector<float> some = c.run(kEmulated, 7, count, true);
@@ -141,7 +141,7 @@ TEST_CASE("amx: a row has the same bits alone and in any batch") {
 }
 
 TEST_CASE("amx: the machine's tiles give the bits of the emulation" * doctest::skip(!cpu::has_amx())) {
-  const Case c(50, 70, 1100);
+  const TileProduct c(50, 70, 1100);
   for (const Index count : {1, 50})
     CHECK(c.run(cpu::amx::kernels().bf16_product, 0, count, true) == c.run(kEmulated, 0, count, true));
 }

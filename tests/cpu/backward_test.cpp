@@ -2,37 +2,22 @@
 // device in double. Tolerance: kEps = 2^-24 times the root of the length of the longest sum, times a factor of a few.
 #include <doctest/doctest.h>
 
+#include "cpu/compare.hpp"
 #include "facellava/core/backward_ops.hpp"
 #include "facellava/core/quantise.hpp"
 #include "facellava/cpu/device.hpp"
 #include "facellava/ref/device.hpp"
 #include "support/counting_memory.hpp"
-#include "support/random.hpp"
 
 using namespace facellava;
+using test::array;
+using test::error;
+using test::kEps;
 using test::Random;
-using test::relative_to_max;
 
 namespace {
 
-constexpr double kEps = 0x1p-24;
 constexpr Write kWrites[] = {Write::kAssign, Write::kAccumulate};
-
-template <class T>
-View<const T, Host, kDyn> array(const std::vector<T>& v) {
-  return View<const T, Host, kDyn>(v.data(), Index(v.size()));
-}
-// Also sees that what stands between rows stays.
-double error(const Random<float>& a, const Random<double>& b) {
-  std::vector<float> x;
-  std::vector<double> y;
-  for (Index r = 0; r < a.rows; ++r)
-    for (Index c = 0; c < a.stride; ++c) {
-      x.push_back(a.values[std::size_t(r * a.stride + c)]);
-      y.push_back(b.values[std::size_t(r * b.stride + c)]);
-    }
-  return relative_to_max(x, y, Index(x.size()));
-}
 
 // run(dev, in, out) on every level, with as many threads, against the reference in double: inputs are read, outputs
 // begin with random numbers. One thread, three threads: the same bits.

@@ -12,12 +12,12 @@ using test::relative_to_max;
 
 namespace {
 
-struct Case {
+struct WindowCase {
   int images, height, width, in, out;
   Window window;
 };
 // taps, stride and what lies above and left; the output is as large as "same" or "valid" padding makes it
-const Case kCases[] = {
+const WindowCase kWindowCases[] = {
     {1, 7, 5, 3, 24, {1, 5, 5, 2, 2, 1, 1}}, {2, 6, 9, 8, 16, {2, 1, 1, 1, 1, 0, 0}},
     {1, 8, 8, 17, 5, {1, 3, 3, 1, 1, 1, 1}}, {3, 5, 4, 33, 70, {3, 2, 2, 2, 2, 0, 0}},
     {1, 1, 1, 4, 1, {1, 3, 3, 1, 1, 1, 1}},  {2, 9, 7, 1, 40, {2, 3, 2, 2, 1, 1, 0}},
@@ -37,7 +37,7 @@ void each_case(F f) {
     if (isa > cpu::best_isa()) continue;
     CAPTURE(cpu::isa_name(isa));
     cpu::Device dev({.threads = 2, .isa = isa});
-    for (const Case& c : kCases) {
+    for (const WindowCase& c : kWindowCases) {
       CAPTURE(c.height);
       CAPTURE(c.in);
       const Index high = outputs(c.height, c.window.height, c.window.stride_y, c.window.top);
@@ -48,14 +48,14 @@ void each_case(F f) {
 }
 
 // Of y against yd, both [n, high, wide, channels].
-double error(const Random<float>& y, const Random<double>& yd) {
+double picture_error(const Random<float>& y, const Random<double>& yd) {
   return relative_to_max(y.values, yd.values, Index(y.values.size()) - 1);
 }
 
 }  // namespace
 
 TEST_CASE("conv") {
-  each_case([](cpu::Device& dev, ref::Device& ref, const Case& c, Index high, Index wide) {
+  each_case([](cpu::Device& dev, ref::Device& ref, const WindowCase& c, Index high, Index wide) {
     const Index taps = c.window.height * c.window.width;
     Random<float> x(c.images * c.height * c.width, c.in, 1), w(taps * c.in, c.out, 2), bias(1, c.out, 3);
     Random<float> y(c.images * high * wide, c.out, 4);
@@ -68,21 +68,21 @@ TEST_CASE("conv") {
     const Exact exact_to(yd.values.data(), c.images * high, wide, Index(c.out));
     conv(dev, to, from, w.matrix(), bias.vector(), None{}, None{}, c.window);
     conv(ref, exact_to, exact_from, wd.matrix(), biasd.vector(), None{}, None{}, c.window);
-    CHECK(error(y, yd) < 1e-6);  // sums of at most 132 terms
+    CHECK(picture_error(y, yd) < 1e-6);  // sums of at most 132 terms
     Random<float> residual(c.images * high * wide, c.out, 6);
     auto residuals = residual.as<double>();
     const Picture more(residual.values.data(), c.images * high, wide, Index(c.out));
     const Exact exact_more(residuals.values.data(), c.images * high, wide, Index(c.out));
     conv(dev, to, from, w.matrix(), bias.vector(), more, slope.vector(), c.window);
     conv(ref, exact_to, exact_from, wd.matrix(), biasd.vector(), exact_more, slopes.vector(), c.window);
-    CHECK(error(y, yd) < 1e-6);  // sums of at most 132 terms
+    CHECK(picture_error(y, yd) < 1e-6);  // sums of at most 132 terms
     conv(dev, more, from, w.matrix(), bias.vector(), more, slope.vector(), c.window);
     for (Index i = 0; i < to.count(); ++i) CHECK(residual.values[std::size_t(i)] == y.values[std::size_t(i)]);
   });
 }
 
 TEST_CASE("depthwise_conv and pools") {
-  each_case([](cpu::Device& dev, ref::Device& ref, const Case& c, Index high, Index wide) {
+  each_case([](cpu::Device& dev, ref::Device& ref, const WindowCase& c, Index high, Index wide) {
     const Index taps = c.window.height * c.window.width;
     Random<float> x(c.images * c.height * c.width, c.in, 1), w(taps, c.in, 2), bias(1, c.in, 3);
     Random<float> y(c.images * high * wide, c.in, 4);
@@ -93,13 +93,13 @@ TEST_CASE("depthwise_conv and pools") {
     const Exact exact_to(yd.values.data(), c.images * high, wide, Index(c.in));
     depthwise_conv(dev, to, from, w.matrix(), bias.vector(), c.window);
     depthwise_conv(ref, exact_to, exact_from, wd.matrix(), biasd.vector(), c.window);
-    CHECK(error(y, yd) < 1e-6);
+    CHECK(picture_error(y, yd) < 1e-6);
     max_pool(dev, to, from, c.window);
     max_pool(ref, exact_to, exact_from, c.window);
-    CHECK(error(y, yd) == 0);
+    CHECK(picture_error(y, yd) == 0);
     average_pool(dev, to, from, c.window);
     average_pool(ref, exact_to, exact_from, c.window);
-    CHECK(error(y, yd) < 1e-6);
+    CHECK(picture_error(y, yd) < 1e-6);
   });
 }
 
@@ -118,7 +118,7 @@ TEST_CASE("resize_bilinear: larger, smaller, the same; a constant stays one") {
       resize_bilinear(dev, to, from, int(images));
       resize_bilinear(ref, Exact(yd.values.data(), images * s[2], Index(s[3]), channels),
                       Exact(xd.values.data(), images * s[0], Index(s[1]), channels), int(images));
-      CHECK(error(y, yd) < 1e-6);  // sums of four
+      CHECK(picture_error(y, yd) < 1e-6);  // sums of four
       std::fill(x.values.begin(), x.values.end(), 0.75f);
       resize_bilinear(dev, to, from, int(images));
       for (Index i = 0; i < to.count(); ++i) CHECK(y.values[std::size_t(i)] == doctest::Approx(0.75).epsilon(1e-6));
@@ -136,15 +136,15 @@ TEST_CASE("add and prelu, in place too") {
       auto xd = x.as<double>(), slopes = slope.as<double>(), yd = y.as<double>();
       prelu(ref, yd.matrix(), xd.matrix(), slopes.vector());
       prelu(dev, y.matrix(), x.matrix(), slope.vector());
-      CHECK(error(y, yd) < 1e-7);
+      CHECK(picture_error(y, yd) < 1e-7);
       Random<float> b(9, n, 4), sum(9, n, 5);
       auto bd = b.as<double>(), exact_sum = sum.as<double>();
       add(ref, exact_sum.matrix(), xd.matrix(), bd.matrix(), slopes.vector());
       add(dev, sum.matrix(), x.matrix(), b.matrix(), slope.vector());
-      CHECK(error(sum, exact_sum) < 1e-7);
+      CHECK(picture_error(sum, exact_sum) < 1e-7);
       add(ref, exact_sum.matrix(), xd.matrix(), bd.matrix(), None{});
       add(dev, b.matrix(), x.matrix(), b.matrix(), None{});
-      CHECK(error(b, exact_sum) < 1e-7);
+      CHECK(picture_error(b, exact_sum) < 1e-7);
       prelu(dev, x.matrix(), x.matrix(), slope.vector());
       CHECK(x.values[std::size_t(9 * n - 1)] == y.values[std::size_t(9 * n - 1)]);
     }

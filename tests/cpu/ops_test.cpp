@@ -6,18 +6,18 @@
 #include <map>
 #include <numeric>
 
+#include "cpu/compare.hpp"
 #include "facellava/core/quantise.hpp"
 #include "facellava/cpu/device.hpp"
 #include "facellava/ref/device.hpp"
-#include "support/random.hpp"
 
 using namespace facellava;
+using test::array;
+using test::error;
+using test::kEps;
 using test::Random;
-using test::relative_to_max;
 
 namespace {
-
-constexpr double kEps = 0x1p-24;
 
 template <class F>
 void at_every_isa(F f) {
@@ -27,22 +27,6 @@ void at_every_isa(F f) {
     cpu::Device dev({.threads = 2, .isa = isa});
     f(dev);
   }
-}
-double error(const Random<float>& a, const Random<double>& b) {
-  double worst = 0;
-  std::vector<float> x;
-  std::vector<double> y;
-  for (Index r = 0; r < a.rows; ++r)
-    for (Index c = 0; c < a.width; ++c) {
-      x.push_back(a.values[std::size_t(r * a.stride + c)]);
-      y.push_back(b.values[std::size_t(r * b.stride + c)]);
-    }
-  worst = relative_to_max(x, y, Index(x.size()));
-  return worst;
-}
-template <class T>
-View<const T, Host, kDyn> array(const std::vector<T>& v) {
-  return View<const T, Host, kDyn>(v.data(), Index(v.size()));
 }
 StoredTensor<Host, kDyn, kDyn> stored(const std::vector<std::uint16_t>& bits, Format f, Index rows, Index n) {
   return {reinterpret_cast<const std::byte*>(bits.data()), f, {rows, n}};

@@ -9,6 +9,7 @@
 #include "facellava/ref/device.hpp"
 
 using namespace facellava;
+using test::array;
 using test::ArrayOnDevice;
 using test::error;
 using test::OnDevice;
@@ -18,10 +19,6 @@ namespace {
 
 constexpr double kEps = 0x1p-24;
 
-template <class T>
-View<const T, Host, kDyn> array(const std::vector<T>& v) {
-  return View<const T, Host, kDyn>(v.data(), Index(v.size()));
-}
 double linear_tolerance(Index k) { return 4 * kEps * std::sqrt(double(k)) + 4 * kEps; }
 
 struct Stored16 {

@@ -15,16 +15,13 @@ using namespace facellava::test;
 
 namespace {
 
-using A = Act<Dual, Host>;
-ref::Device dev;
-
 // carve(arena, cache), forward(y, cache, x, p), backward(dx, dp, dy, d, cache, x, p)
 template <class L, Index in, Index out>
 void check_layer(Index rows, auto carve, auto forward, auto backward) {
   DualParams<L> params;
-  typename L::template Cache<A> c, d;
-  Tensor<A, kDyn, in> x, dx;
-  Tensor<A, kDyn, out> y, dy;
+  typename L::template Cache<DualAct> c, d;
+  Tensor<DualAct, kDyn, in> x, dx;
+  Tensor<DualAct, kDyn, out> y, dy;
   Workspace memory;
   memory.carve([&](Arena& a) {
     carve(a, c);
@@ -52,7 +49,7 @@ TEST_CASE("projector") {
 TEST_CASE("landmark projector, to the points too") {
   using L = LandmarkProjector<LandmarkProjectorConfig{3}>;
   DualParams<L> params;
-  L::Cache<A> c, d;
+  L::Cache<DualAct> c, d;
   Duals points(2, 2 * kPoints, 1, 3), dpoints = points, y(18, 3, 2), dy(18, 3, 3);
   randomise(points.matrix());
   Workspace memory;
@@ -130,7 +127,7 @@ void check_fusion() {
   constexpr Grid grid{ClassToken::kFirst, 2};
   const Index rows = 2 * grid.tokens();
   DualParams<F> params;
-  typename F::template Cache<A> c, d;
+  typename F::template Cache<DualAct> c, d;
   Workspace memory;
   memory.carve([&](Arena& a) {
     F::carve(a, c, rows, 2);
@@ -156,17 +153,17 @@ void check_fusion() {
               params.p);
   CHECK(params.inner_product() == doctest::Approx(2 * once));
 }
-constexpr FusionConfig kSimple{.dim = 6, .heads = 2};
+constexpr FusionConfig kSmallFusion{.dim = 6, .heads = 2};
 
 }  // namespace
 
-TEST_CASE("simple fusion") { check_fusion<Fusion<kSimple>>(); }
+TEST_CASE("simple fusion") { check_fusion<Fusion<kSmallFusion>>(); }
 TEST_CASE("masked fusion") { check_fusion<Fusion<FusionConfig{.dim = 6, .heads = 3, .kind = FusionKind::kMasked}>>(); }
 TEST_CASE("paper fusion, its scale stored or configured") {
   check_fusion<
       Fusion<FusionConfig{.dim = 6, .heads = 2, .policy = Policy::kPaper, .distance_source = ScaleSource::kStored}>>();
   check_fusion<Fusion<FusionConfig{.dim = 6, .heads = 2, .policy = Policy::kPaper, .distance_scale = 1.5f}>>();
 }
-static_assert(std::is_same_v<Fusion<kSimple>::Training, Fusion<kSimple>>);
+static_assert(std::is_same_v<Fusion<kSmallFusion>::Training, Fusion<kSmallFusion>>);
 static_assert(!std::is_same_v<Fusion<FusionConfig{.dim = 64, .heads = 1}>::Training,
                               Fusion<FusionConfig{.dim = 64, .heads = 1}>>);

@@ -1,9 +1,9 @@
 // Gradients of projector, FRLP and FRGCA against the official code. Demand: 2e-5 of the largest value; of parameters,
 // of the largest of all (noise floor 1e-6; the key bias has none in truth, softmax does not feel it).
 #include "facellava/core/backward_ops.hpp"
-#include "facellava/layers/fusion.hpp"
 #include "facellava/layers/landmarks.hpp"
 #include "facellava/layers/projector.hpp"
+#include "layers/fusion_goldens.hpp"
 #include "support/devices.hpp"
 #include "support/golden.hpp"
 
@@ -14,7 +14,6 @@ namespace {
 
 using A = Act<float, Host>;
 using Weights = Plain<const float, Host>;
-constexpr int kDim = 24, kTower = 16;
 
 // What stage 2 trains of the way from features to visual tokens.
 template <FusionConfig C>

@@ -1,10 +1,10 @@
 // Projector, FRLP and FRGCA forward against the official code. Demand: 1e-5 of the largest value (noise floor 4e-7).
 // The masked goldens keep the released code's transposed grid; their images carry a patch, written in
 // masked_image.json.
-#include "facellava/layers/fusion.hpp"
 
 #include "facellava/layers/landmarks.hpp"
 #include "facellava/layers/projector.hpp"
+#include "layers/fusion_goldens.hpp"
 #include "support/devices.hpp"
 #include "support/golden.hpp"
 
@@ -15,9 +15,6 @@ namespace {
 
 using A = Act<float, Host>;
 using Weights = Plain<const float, Host>;
-constexpr int kDim = 24, kTower = 16;
-constexpr FusionConfig kSimple{.dim = kDim};
-constexpr FusionConfig kMasked{.dim = kDim, .kind = FusionKind::kMasked};
 
 template <FusionConfig C>
 void check_fusion(const std::string& name, Grid grid, Index frames) {

@@ -12,10 +12,10 @@ using test::Random;
 
 namespace {
 
-constexpr int kDim = 128;
-constexpr RegionAttentionConfig kConfig{kDim, 2};
+constexpr int kWidth = 128;
+constexpr RegionAttentionConfig kConfig{kWidth, 2};
 using A = Act<float, Host>;
-using Out = Tensor<A, kDyn, kDim>;
+using Out = Tensor<A, kDyn, kWidth>;
 
 struct Inputs {
   Index frames, tokens;
@@ -26,25 +26,28 @@ struct Inputs {
   Inputs(Index f, Index t, Format how)
       : frames(f),
         tokens(t),
-        x(f * t, kDim, 1),
-        k(f * kRegionCount, kDim, 2),
-        v(f * kRegionCount, kDim, 3),
+        x(f * t, kWidth, 1),
+        k(f * kRegionCount, kWidth, 2),
+        v(f * kRegionCount, kWidth, 3),
         bias(f * t, kRegionCount, 4),
-        residual(f * t, kDim, 5),
-        query_bias(1, kDim, 6),
-        bias_out(1, kDim, 7),
+        residual(f * t, kWidth, 5),
+        query_bias(1, kWidth, 6),
+        bias_out(1, kWidth, 7),
         query(coded(how, 8)),
         project(coded(how, 9)),
         format(how) {}
 
   static std::vector<std::byte> coded(Format f, unsigned seed) {
-    const Random<float> w(kDim, kDim, seed, 0, 0.1f);
-    const Index step = row_bytes(f, kDim);
-    std::vector<std::byte> out(std::size_t(kDim * step));
-    for (Index r = 0; r < kDim; ++r) quantise_row(f, out.data() + r * step, &w.values[std::size_t(r * kDim)], kDim);
+    const Random<float> w(kWidth, kWidth, seed, 0, 0.1f);
+    const Index step = row_bytes(f, kWidth);
+    std::vector<std::byte> out(std::size_t(kWidth * step));
+    for (Index r = 0; r < kWidth; ++r)
+      quantise_row(f, out.data() + r * step, &w.values[std::size_t(r * kWidth)], kWidth);
     return out;
   }
-  StoredTensor<Host, kDim, kDim> matrix(const std::vector<std::byte>& bytes) const { return {bytes.data(), format}; }
+  StoredTensor<Host, kWidth, kWidth> matrix(const std::vector<std::byte>& bytes) const {
+    return {bytes.data(), format};
+  }
 };
 
 template <RegionPath path>
@@ -62,7 +65,7 @@ std::pair<std::vector<float>, std::vector<float>> run(auto& dev, Inputs& in, boo
   copy(dev, c.v, in.v.matrix());
   copy(dev, c.bias, in.bias.matrix());
   copy(dev, y, in.residual.matrix());
-  const View<const float, Host, kDim> query_bias(in.query_bias.values.data()), bias(in.bias_out.values.data());
+  const View<const float, Host, kWidth> query_bias(in.query_bias.values.data()), bias(in.bias_out.values.data());
   if (with_bias)
     Attention::look(dev, c, in.x.matrix(), in.matrix(in.query), query_bias, c.bias);
   else

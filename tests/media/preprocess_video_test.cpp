@@ -16,7 +16,7 @@ using facellava::test::golden;
 namespace {
 
 // The official code works in fp32 throughout, and its coordinates too: up to 5e-5 from fp64.
-constexpr double kTolerance = 2.5e-4;
+constexpr double kVideoTolerance = 2.5e-4;
 
 // Frame 3 of the goldens that store only a part of it, rows 60 to 187 and columns 100 to 227: compares each of the
 // stored outputs [..., ::8, ::8] that depends on that part alone. Returns how many there were.
@@ -39,7 +39,7 @@ int compare_patch(const std::string& name, int width, int height) {
         const auto at = std::size_t((c * 224 + y * 8) * 224 + x * 8);
         if (values[at] != elsewhere[at]) continue;
         ++compared;
-        CHECK(std::abs(values[at] - expected[std::size_t(((c * 8 + 3) * 28 + y) * 28 + x)]) < kTolerance);
+        CHECK(std::abs(values[at] - expected[std::size_t(((c * 8 + 3) * 28 + y) * 28 + x)]) < kVideoTolerance);
       }
   return compared;
 }
@@ -58,7 +58,7 @@ TEST_CASE("all frames of a square video equal the official pixel values") {
       for (std::size_t i = 0; i < 224 * 224; ++i)
         most = std::max(most, double(std::abs(values[c * 224 * 224 + i] - expected[(c * 8 + t) * 224 * 224 + i])));
   }
-  CHECK(most < kTolerance);
+  CHECK(most < kVideoTolerance);
 }
 
 TEST_CASE("wide frames: the crop, from the parts that the goldens hold") {

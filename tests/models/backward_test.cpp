@@ -11,10 +11,6 @@ using namespace facellava::test;
 
 namespace {
 
-using A = Act<Dual, Host>;
-ref::Device dev;
-const auto silent = [](int, auto) {};
-
 template <TowerConfig C>
 void check_tower(Index clips) {
   using T = Tower<C>;
@@ -25,7 +21,7 @@ void check_tower(Index clips) {
   DualParams<T> all, inputs;
   for (Keep keep : {Keep::kAll, Keep::kInputs}) {
     auto& dp = keep == Keep::kAll ? all.dp : inputs.dp;
-    typename T::template Training<A> c;
+    typename T::template Training<DualAct> c;
     Workspace memory;
     memory.carve([&](Arena& a) { T::carve_training(a, c, frames, keep); });
     T::forward_training(dev, c, pixels.matrix(), all.p, at);
@@ -78,10 +74,10 @@ void check_llama() {
   DualParams<L> all, inputs;
   for (Keep keep : {Keep::kAll, Keep::kInputs}) {
     auto& dp = keep == Keep::kAll ? all.dp : inputs.dp;
-    typename L::template Training<A> c;
-    typename L::template LossCache<A> loss;
-    Tensor<A, kDyn, L::kDim> y, dy, dx;
-    Tensor<A, kDyn, L::kHeadDim> table;
+    typename L::template Training<DualAct> c;
+    typename L::template LossCache<DualAct> loss;
+    Tensor<DualAct, kDyn, L::kDim> y, dy, dx;
+    Tensor<DualAct, kDyn, L::kHeadDim> table;
     Workspace memory;
     memory.carve([&](Arena& a) {
       L::carve_training(a, c, rows, keep);

@@ -24,11 +24,6 @@ using M = FaceLlava<kConfig>;
 using A = Act<float, Host>;
 using Path = M::ImagePath;
 constexpr Index kFeatures = kConfig.image.features();
-const auto silent = [](int, auto) {};
-
-View<const int, Host, kDyn> array(const std::vector<int>& v) {
-  return View<const int, Host, kDyn>(v.data(), Index(v.size()));
-}
 
 // The weights that both stages begin with: fp32 where they are trained, as the file has them, bf16, where not.
 template <class Parts>

@@ -13,7 +13,7 @@ using namespace facellava::test;
 
 namespace {
 
-constexpr FaceLlavaConfig kConfig{
+constexpr FaceLlavaConfig kWhole{
     .image = {.side = 2, .patch = 1, .layers = 1, .run_layers = 1, .block = {.dim = 4, .ffn = 3, .heads = 2}},
     .video = {.side = 2,
               .patch = 1,
@@ -24,28 +24,21 @@ constexpr FaceLlavaConfig kConfig{
     .llama = {.vocab = 7, .layers = 1, .block = {.dim = 64, .ffn = 5, .heads = 4, .kv_heads = 2}},
     .landmarks = Landmarks::kRegions,
     .fusion = {.dim = 64, .heads = 1}};
-using M = FaceLlava<kConfig>;
-using A = Act<Dual, Host>;
-static_assert(!std::is_same_v<M::Fusion, TrainingOf<M::Fusion>>);
-
-ref::Device dev;
-const auto silent = [](int, auto) {};
-View<const int, Host, kDyn> array(const std::vector<int>& v) {
-  return View<const int, Host, kDyn>(v.data(), Index(v.size()));
-}
+using Whole = FaceLlava<kWhole>;
+static_assert(!std::is_same_v<Whole::Fusion, TrainingOf<Whole::Fusion>>);
 
 // One medium of a batch: from pixels to visual tokens and back.
 template <TowerConfig T>
 struct Medium {
-  using Path = M::Vision<T>;
+  using Path = Whole::Vision<T>;
   using Eye = Tower<T>;
   static constexpr Index kFrames = T.block.frames, kRows = kFrames * T.features();
 
   TowerRows rows{T, 1};
   Duals pixels{kFrames, 3 * T.side*T.side, 1}, points{kFrames, 2 * kPoints, 2, 0, 0.3f}, features{kRows, 4, 3},
       dfeatures{kRows, 4, 4}, dx{kFrames * T.tokens(), 4, 5};
-  typename Eye::template Training<A> eye;
-  typename Path::template Training<A> vision, d;
+  typename Eye::template Training<DualAct> eye;
+  typename Path::template Training<DualAct> vision, d;
   Workspace memory;
 
   Medium() {
@@ -69,12 +62,12 @@ struct Medium {
 };
 
 void check_whole(bool with_landmarks) {
-  using Text = M::Text;
-  const auto params = std::make_unique<DualParams<M>>();
+  using Text = Whole::Text;
+  const auto params = std::make_unique<DualParams<Whole>>();
   const auto& p = params->p;
   auto& dp = params->dp;
-  Medium<kConfig.image> image;
-  Medium<kConfig.video> video;
+  Medium<kWhole.image> image;
+  Medium<kWhole.video> video;
   constexpr int kImageRows = int(image.kRows), kVisual = kImageRows + int(video.kRows);
 
   std::vector<int> ids{1}, splice{-1};  // BOS, picture, clip, words
@@ -92,10 +85,10 @@ void check_whole(bool with_landmarks) {
   text.add(int(n));
   const auto at = text.layout();
 
-  Text::Training<A> c;
-  Text::LossCache<A> loss;
-  Tensor<A, kDyn, M::kDim> visual, dvisual, hidden, dhidden, dx;
-  Tensor<A, kDyn, Text::kHeadDim> table;
+  Text::Training<DualAct> c;
+  Text::LossCache<DualAct> loss;
+  Tensor<DualAct, kDyn, Whole::kDim> visual, dvisual, hidden, dhidden, dx;
+  Tensor<DualAct, kDyn, Text::kHeadDim> table;
   Workspace memory;
   memory.carve([&](Arena& a) {
     Text::carve_training(a, c, n, Keep::kInputs);
@@ -108,12 +101,12 @@ void check_whole(bool with_landmarks) {
   const auto run = [&](auto image_points, auto video_points) {
     image.forward(rows(visual, 0, kImageRows), p.image_tower, p, image_points);
     video.forward(rows(visual, kImageRows, video.kRows), p.video_tower, p, video_points);
-    M::embed_rows(dev, c.x[0], array(ids), visual, array(splice), p);
+    Whole::embed_rows(dev, c.x[0], array(ids), visual, array(splice), p);
     Text::forward_training(dev, hidden, c, table, p.llama, at, silent);
     Duals nll(1, 2, 1);
     Text::loss(dev, nll.vector(), dhidden, dp.llama, loss, hidden, array(index), array(labels), 0.5f, p.llama);
     Text::backward(dev, dx, dp.llama, dhidden, c, table, p.llama, at, silent);
-    M::embed_rows_backward(dev, dvisual, dp, dx, array(ids), array(splice));
+    Whole::embed_rows_backward(dev, dvisual, dp, dx, array(ids), array(splice));
     image.backward(rows(dvisual, 0, kImageRows), dp.image_tower, dp, p.image_tower, p, image_points);
     video.backward(rows(dvisual, kImageRows, video.kRows), dp.video_tower, dp, p.video_tower, p, video_points);
     check_slope(0.5 * (nll.values[0].slope + nll.values[1].slope), params->inner_product());
@@ -127,16 +120,17 @@ TEST_CASE("with landmarks") { check_whole(true); }
 TEST_CASE("without landmarks") { check_whole(false); }
 
 TEST_CASE("training sees what inference sees, where inference folds") {
-  const auto params = std::make_unique<DualParams<M>>();
-  Medium<kConfig.image> image;
+  const auto params = std::make_unique<DualParams<Whole>>();
+  Medium<kWhole.image> image;
   constexpr Index kRows = image.kRows;
-  Duals trained(kRows, M::kDim, 1), inferred(kRows, M::kDim, 2);
+  Duals trained(kRows, Whole::kDim, 1), inferred(kRows, Whole::kDim, 2);
   image.forward(trained.matrix(), params->p.image_tower, params->p, image.points.matrix());
-  M::ImagePath::Cache<A> c;
+  Whole::ImagePath::Cache<DualAct> c;
   Workspace memory;
-  memory.carve([&](Arena& a) { M::ImagePath::carve(a, c, 1); });
-  M::ImagePath::encode(dev, c, image.pixels.matrix(), params->p, params->p.image_tower, image.rows.layout(), silent);
-  M::ImagePath::fuse(dev, inferred.matrix(), c, image.points.matrix(), params->p);
+  memory.carve([&](Arena& a) { Whole::ImagePath::carve(a, c, 1); });
+  Whole::ImagePath::encode(dev, c, image.pixels.matrix(), params->p, params->p.image_tower, image.rows.layout(),
+                           silent);
+  Whole::ImagePath::fuse(dev, inferred.matrix(), c, image.points.matrix(), params->p);
   for (std::size_t i = 0; i + 1 < trained.values.size(); ++i)
     CHECK(trained.values[i].value == doctest::Approx(inferred.values[i].value).epsilon(1e-10));
 }

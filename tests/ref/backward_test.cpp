@@ -10,10 +10,6 @@ using namespace facellava::test;
 namespace {
 
 constexpr Write kWrites[] = {Write::kAssign, Write::kAccumulate};
-template <class T>
-View<const T, Host, kDyn> array(const std::vector<T>& v) {
-  return View<const T, Host, kDyn>(v.data(), Index(v.size()));
-}
 
 }  // namespace
 

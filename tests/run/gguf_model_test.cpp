@@ -8,6 +8,7 @@
 #include "facellava/run/model.hpp"
 #include "facellava/text/load_tokenizer.hpp"
 #include "io/scratch.hpp"
+#include "run/stories260k.hpp"
 #include "support/devices.hpp"
 #include "support/gguf_writer.hpp"
 
@@ -17,13 +18,7 @@ using Strings = std::vector<std::string>;
 
 namespace {
 
-constexpr FaceLlavaConfig kStories{.llama = {.vocab = 512,
-                                             .layers = 5,
-                                             .block = {.dim = 64, .ffn = 172, .heads = 8, .kv_heads = 4, .head_dim = 8},
-                                             .head = Head::kTied}};
 using StoriesModel = run::Model<FaceLlava<kStories>, cpu::Device>;
-
-std::string asset(const std::string& name) { return std::string(FACELLAVA_TEST_DATA) + "/assets/stories260k/" + name; }
 
 // The tokenizer of llama2.c's flat file, as GGUF has it.
 void add_tokenizer(GgufWriter& w, std::size_t tokens) {

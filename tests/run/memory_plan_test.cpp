@@ -11,10 +11,6 @@ using namespace facellava::test;
 
 namespace {
 
-const run::ModelFolder& folder() {
-  static const run::ModelFolder f({tiny_folder("ckpt_safetensors_bf16")});
-  return f;
-}
 bool says(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 // An Error of that kind; its message.
@@ -64,7 +60,7 @@ TEST_CASE("the plan of a session is its measured peak: pictures, videos, batches
       run::Workload work = run::workload_of(c.requests, 6);
       work.scored = {3, 1, 9};
       const run::SessionOptions o{.kv_rows = run::rows_of(configs::kTiny, work), .positions = 4096, .chunk = chunk};
-      compare<TinyModel>(folder(), 2, o, work, [&](run::AnySession& session) {
+      compare<TinyModel>(bf16_folder(), 2, o, work, [&](run::AnySession& session) {
         const auto ids = session.prefill(c.requests, int(work.reserve));
         const std::vector<float> first(session.logits().row(0), session.logits().row(0) + kTinyVocabulary);
         run::generate(session, ids, {.max_new_tokens = 6, .ends = {}}, 4096);
@@ -89,14 +85,14 @@ TEST_CASE("the plan of the demo model with a picture, at several sizes of batch"
 }
 
 TEST_CASE("a plan has every weight once, and knows which are read") {
-  const TinyModel model(folder(), {}, cpu::Options{.threads = 1});
+  const TinyModel model(bf16_folder(), {}, cpu::Options{.threads = 1});
   const auto plan = [&](run::RequestShape r) {
     return model.plan({.kv_rows = 4000, .positions = 4000}, {.requests = {r}});
   };
   std::size_t all = 0;
-  for (const auto& [name, tensor] : folder().model()->tensors()) all += std::size_t(tensor.count()) * 2;
+  for (const auto& [name, tensor] : bf16_folder().model()->tensors()) all += std::size_t(tensor.count()) * 2;
   std::size_t vectors = 0;  // bf16 in the file, fp32 in memory
-  for (const auto& [name, tensor] : folder().model()->tensors())
+  for (const auto& [name, tensor] : bf16_folder().model()->tensors())
     if (tensor.shape.size() == 1) vectors += std::size_t(tensor.count()) * 2;
   const auto sum = [](const run::MemoryPlan& p) {
     std::size_t n = p.weight_bytes();
@@ -121,8 +117,8 @@ TEST_CASE("a plan has every weight once, and knows which are read") {
     return lines;
   };
   using M = FaceLlava<configs::kTiny>;
-  CHECK(described(run::all_weights<M>(Format::kBf16)) == described(run::planned_weights<M>(folder(), {})));
-  const auto q8 = described(run::planned_weights<M>(folder(), {.convert = Format::kQ8}));
+  CHECK(described(run::all_weights<M>(Format::kBf16)) == described(run::planned_weights<M>(bf16_folder(), {})));
+  const auto q8 = described(run::planned_weights<M>(bf16_folder(), {.convert = Format::kQ8}));
   CHECK(q8.at("decoder, q8, converted at load") ==
         std::size_t(2 * 32000 * 34 + 3 * (4 * 16 * 34 + 2 * 48 * 34 + 16 * 2 * 34)));
   CHECK_FALSE(q8.contains("decoder, bf16, mapped"));
@@ -163,7 +159,7 @@ TEST_CASE("the published model: keys, values and weights are what arithmetic say
 TEST_CASE("a limit refuses with the lines of the plan, before memory is asked for") {
   const TinyCase c("image_landmarks");
   CountingMemory memory;
-  const TinyModel model(folder(), {}, cpu::Options{.threads = 1});
+  const TinyModel model(bf16_folder(), {}, cpu::Options{.threads = 1});
   run::Workload work = run::workload_of(c.requests, 4);
   run::SessionOptions o{.kv_rows = run::rows_of(configs::kTiny, work), .positions = 4096};
   const run::MemoryPlan plan = model.plan(o, work);
@@ -195,17 +191,17 @@ TEST_CASE("a limit refuses with the lines of the plan, before memory is asked fo
 
   run::LoadOptions load;
   load.services.memory_limit = 1000;
-  CHECK(says(refused(ErrorKind::kCapacity, [&] { TinyModel(folder(), load, cpu::Options{}); }),
+  CHECK(says(refused(ErrorKind::kCapacity, [&] { TinyModel(bf16_folder(), load, cpu::Options{}); }),
              "weights, decoder, bf16, mapped"));
   load.convert = Format::kF32;
-  CHECK(says(refused(ErrorKind::kCapacity, [&] { TinyModel(folder(), load, cpu::Options{}); }),
+  CHECK(says(refused(ErrorKind::kCapacity, [&] { TinyModel(bf16_folder(), load, cpu::Options{}); }),
              "weights, decoder, f32, converted at load"));
 }
 
 TEST_CASE("memory that is not granted, at every call in turn: an error, and everything can be used again") {
   const TinyCase c("image_landmarks");
   CountingMemory memory;
-  const TinyModel model(folder(), {}, cpu::Options{.threads = 2, .memory = &memory});
+  const TinyModel model(bf16_folder(), {}, cpu::Options{.threads = 2, .memory = &memory});
   const run::SessionOptions o{.kv_rows = 600, .positions = 4096, .chunk = 100, .services = {.memory = &memory}};
   const auto ask = [&](run::AnySession& s) {
     const auto ids = s.prefill(c.requests, 0);
@@ -258,10 +254,10 @@ TEST_CASE("memory that is not granted, at every call in turn: an error, and ever
 TEST_CASE("a host hears what is loaded, what is missing and what a session takes") {
   std::vector<std::pair<LogLevel, std::string>> heard;
   const Services services{.log = [&](LogLevel level, std::string_view text) { heard.emplace_back(level, text); }};
-  const TinyModel model(folder(), {.services = services}, cpu::Options{.threads = 1});
+  const TinyModel model(bf16_folder(), {.services = services}, cpu::Options{.threads = 1});
   REQUIRE(heard.size() == 1);
   CHECK(heard[0].first == LogLevel::kInfo);
-  CHECK(says(heard[0].second, folder().path()));
+  CHECK(says(heard[0].second, bf16_folder().path()));
   CHECK(says(heard[0].second, "decoder, bf16, mapped"));
   const auto session = model.open({.kv_rows = 10, .positions = 10, .services = services});
   REQUIRE(heard.size() == 2);
@@ -271,8 +267,8 @@ TEST_CASE("a host hears what is loaded, what is missing and what a session takes
 TEST_CASE("keys and values in bf16: half the memory, the same bits in any batch, near the answer of fp32") {
   using Half = run::Model<FaceLlava<configs::kTiny>, cpu::Device, bf16>;
   const TinyCase c("batch2_right_padding");
-  const TinyModel full(folder(), {}, cpu::Options{.threads = 2});
-  const Half half(folder(), {}, cpu::Options{.threads = 2});
+  const TinyModel full(bf16_folder(), {}, cpu::Options{.threads = 2});
+  const Half half(bf16_folder(), {}, cpu::Options{.threads = 2});
   const run::SessionOptions o{.kv_rows = 1000, .positions = 4096};
   CHECK(half.plan(o, {}).keys_and_values * 2 == full.plan(o, {}).keys_and_values);
   const auto logits = [&](const run::AnyModel& m, std::span<const run::Request> requests, Index chunk) {

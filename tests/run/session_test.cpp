@@ -13,12 +13,8 @@ using namespace facellava::test;
 
 namespace {
 
-const run::ModelFolder& folder() {
-  static const run::ModelFolder f({tiny_folder("ckpt_safetensors_bf16")});
-  return f;
-}
 const TinyModel& model() {
-  static const TinyModel m(folder(), {}, cpu::Options{.threads = 2});
+  static const TinyModel m(bf16_folder(), {}, cpu::Options{.threads = 2});
   return m;
 }
 run::SessionOptions room(Index rows, Index chunk = 512) { return {.kv_rows = rows, .positions = 4096, .chunk = chunk}; }
@@ -61,7 +57,7 @@ TEST_CASE("an answer has the same bits alone and in a batch, at any chunk and th
     for (int threads : {1, 2, 3})
       for (Index chunk : chunks) {
         device.threads = threads;
-        const TinyModel m(folder(), load, device);
+        const TinyModel m(bf16_folder(), load, device);
         const auto together = m.open(room(1000, chunk));
         together->prefill(batch().requests, 0);
         for (std::size_t i = 0; i < 2; ++i) {
@@ -281,7 +277,7 @@ TEST_CASE("generation: length, end token, stop within one token, context") {
 TEST_CASE("weights that are not finite are named at run time") {
   FaceLlava<configs::kTiny>::Params<Stored<Host>> params;
   io::Weights weights;
-  run::add_sources(weights, folder());
+  run::add_sources(weights, bf16_folder());
   const auto leaves = leaves_of<FaceLlava<configs::kTiny>>(params);
   weights.bind(leaves);
   std::vector<std::uint16_t> poisoned(16 * 48, 0x3f80);

@@ -1,6 +1,8 @@
 // A real checkpoint: 260 thousand parameters trained on TinyStories, grouped-query attention, tied head. Its published
 // greedy text must come out token for token. The file is llama2.c's: rotary pairs stand side by side, ours half a head
 // apart.
+#include "run/stories260k.hpp"
+
 #include <doctest/doctest.h>
 
 #include <fstream>
@@ -13,17 +15,12 @@
 #include "support/devices.hpp"
 
 using namespace facellava;
+using namespace facellava::test;
 
 namespace {
 
-constexpr FaceLlavaConfig kStories{.llama = {.vocab = 512,
-                                             .layers = 5,
-                                             .block = {.dim = 64, .ffn = 172, .heads = 8, .kv_heads = 4, .head_dim = 8},
-                                             .head = Head::kTied}};
 using M = FaceLlava<kStories>;
 using Weights = Plain<const float, Host>;
-
-std::string asset(const std::string& name) { return std::string(FACELLAVA_TEST_DATA) + "/assets/stories260k/" + name; }
 
 // Rows of q or k from adjacent pairs to half-head pairs.
 std::vector<float> half_head_pairs(const float* w, int heads, int d, int width) {

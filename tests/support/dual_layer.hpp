@@ -2,9 +2,13 @@
 #pragma once
 #include "facellava/core/arena.hpp"
 #include "facellava/ref/device.hpp"
+#include "support/devices.hpp"
 #include "support/slopes.hpp"
 
 namespace facellava::test {
+
+using DualAct = Act<Dual, Host>;
+inline ref::Device dev;
 
 inline void randomise(auto view, float scale = 1) {
   static unsigned seed = 1000;

@@ -41,6 +41,11 @@ struct Random {
   }
 };
 
+template <class T>
+View<const T, Host, kDyn> array(const std::vector<T>& v) {
+  return View<const T, Host, kDyn>(v.data(), Index(v.size()));
+}
+
 // max |a − b| / max |b|: the measure of every tolerance in the tests.
 inline double relative_to_max(const auto& a, const auto& b, Index n) {
   double worst = 0, top = 0;

@@ -18,6 +18,10 @@ using TinyModel = run::Model<FaceLlava<configs::kTiny>, cpu::Device>;
 inline constexpr int kTinyWidth = configs::kTiny.llama.block.dim, kTinyVocabulary = configs::kTiny.llama.vocab;
 
 inline std::string tiny_folder(const std::string& format) { return golden_path("model_tiny/" + format); }
+inline const run::ModelFolder& bf16_folder() {
+  static const run::ModelFolder f({tiny_folder("ckpt_safetensors_bf16")});
+  return f;
+}
 
 // [3, frames, plane] to [frames, 3, plane]
 inline std::vector<float> frames_first(const std::vector<float>& p, Index frames) {

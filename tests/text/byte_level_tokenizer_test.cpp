@@ -3,10 +3,12 @@
 #include <doctest/doctest.h>
 
 #include "facellava/text/tokenizer.hpp"
+#include "io/scratch.hpp"
 #include "text/model_writer.hpp"
 #include "text/tokenizers.hpp"
 
 using namespace facellava::text;
+using facellava::test::mentions;
 using model_writer::error_of;
 using Ids = std::vector<int>;
 
@@ -28,8 +30,6 @@ ByteLevelModel small() {
 std::string refused(const ByteLevelModel& m) {
   return error_of([&] { ByteLevelTokenizer(m, "m"); });
 }
-bool mentions(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
-
 }  // namespace
 
 TEST_CASE("pairs are joined in the order of the merges, the leftmost of equals first") {

@@ -29,7 +29,7 @@ std::string small_charsmap(std::uint32_t first_value = 0) {
   return blob + std::string("xy\0\0", 4);
 }
 
-std::string refusal(const std::string& blob) {
+std::string charsmap_refusal(const std::string& blob) {
   return model_writer::error_of([&] { Charsmap(blob, "m"); });
 }
 
@@ -52,20 +52,20 @@ TEST_CASE("the longest rule wins") {
 
 TEST_CASE("charsmaps that point outside are refused") {
   const std::string good = small_charsmap();
-  CHECK(refusal(good) == "");
-  CHECK(refusal("abcd").find("found 4 bytes") != std::string::npos);
-  CHECK(refusal(word(1024) + std::string(1024, '\0')).find("at most 1024 bytes") != std::string::npos);
-  CHECK(refusal(word(0) + std::string(9, '\0')).find("whole kilobytes") != std::string::npos);
-  CHECK(refusal(word(0xFFFFFC00u) + std::string(9, '\0')).find("found 4294966272") != std::string::npos);
-  CHECK(refusal(word(1023) + std::string(2000, '\0')).find("whole kilobytes") != std::string::npos);
-  CHECK(refusal(good.substr(0, good.size() - 2) + "xy").find("zero at the end") != std::string::npos);
-  CHECK(refusal(small_charsmap(4)).find("points outside") != std::string::npos);
+  CHECK(charsmap_refusal(good) == "");
+  CHECK(charsmap_refusal("abcd").find("found 4 bytes") != std::string::npos);
+  CHECK(charsmap_refusal(word(1024) + std::string(1024, '\0')).find("at most 1024 bytes") != std::string::npos);
+  CHECK(charsmap_refusal(word(0) + std::string(9, '\0')).find("whole kilobytes") != std::string::npos);
+  CHECK(charsmap_refusal(word(0xFFFFFC00u) + std::string(9, '\0')).find("found 4294966272") != std::string::npos);
+  CHECK(charsmap_refusal(word(1023) + std::string(2000, '\0')).find("whole kilobytes") != std::string::npos);
+  CHECK(charsmap_refusal(good.substr(0, good.size() - 2) + "xy").find("zero at the end") != std::string::npos);
+  CHECK(charsmap_refusal(small_charsmap(4)).find("points outside") != std::string::npos);
   std::string far = good;
   far.replace(4 + 4 * 9, 4, word(0x7FFFFC00u));
-  CHECK(refusal(far).find("unit 9 points outside") != std::string::npos);
+  CHECK(charsmap_refusal(far).find("unit 9 points outside") != std::string::npos);
   std::string no_value = good;
   no_value.replace(4 + 4 * 300, 4, word(0));
-  CHECK(refusal(no_value).find("promises a value") != std::string::npos);
+  CHECK(charsmap_refusal(no_value).find("promises a value") != std::string::npos);
 }
 
 TEST_CASE("spaces and the dummy prefix follow the flags") {

@@ -11,7 +11,7 @@ using namespace model_writer;
 
 namespace {
 
-std::string refusal(const std::string& model) {
+std::string parser_refusal(const std::string& model) {
   return error_of([&] { parse_sentencepiece(span(model), "m"); });
 }
 
@@ -58,21 +58,21 @@ TEST_CASE("unknown fields of every wire type are skipped") {
 }
 
 TEST_CASE("broken messages are refused with the place") {
-  CHECK(has(refusal(""), "expected pieces, found none"));
-  CHECK(has(refusal(std::string(11, '\xFF')), "number of at most 10 bytes"));
-  CHECK(has(refusal("\x0A\x05"
-                    "ab"),
+  CHECK(has(parser_refusal(""), "expected pieces, found none"));
+  CHECK(has(parser_refusal(std::string(11, '\xFF')), "number of at most 10 bytes"));
+  CHECK(has(parser_refusal("\x0A\x05"
+                           "ab"),
             "expected 5 bytes, found 2"));
-  CHECK(has(refusal("\x0A" + varint(~0ull)), "expected 18446744073709551615 bytes, found 0"));
-  CHECK(has(refusal(bytes(1,
-                          "\x0A\x7F"
-                          "a")),
+  CHECK(has(parser_refusal("\x0A" + varint(~0ull)), "expected 18446744073709551615 bytes, found 0"));
+  CHECK(has(parser_refusal(bytes(1,
+                                 "\x0A\x7F"
+                                 "a")),
             "at byte 4"));
-  CHECK(has(refusal("\x03"), "field number"));
-  CHECK(has(refusal("\x0B"), "wire type 0, 1, 2 or 5"));
-  CHECK(has(refusal(number(1, 3)), "expected wire type 2 in field 1, found 0"));
-  CHECK(has(refusal(bytes(1, bytes(2, "abcd"))), "expected wire type 5 in field 2, found 2"));
-  CHECK(has(refusal(bytes(1, number(3, 7))), "piece type from 1 to 6"));
+  CHECK(has(parser_refusal("\x03"), "field number"));
+  CHECK(has(parser_refusal("\x0B"), "wire type 0, 1, 2 or 5"));
+  CHECK(has(parser_refusal(number(1, 3)), "expected wire type 2 in field 1, found 0"));
+  CHECK(has(parser_refusal(bytes(1, bytes(2, "abcd"))), "expected wire type 5 in field 2, found 2"));
+  CHECK(has(parser_refusal(bytes(1, number(3, 7))), "piece type from 1 to 6"));
 }
 
 TEST_CASE("models beyond the limits are refused before they take memory") {
@@ -81,15 +81,15 @@ TEST_CASE("models beyond the limits are refused before they take memory") {
     for (std::size_t i = 0; i <= SentencePieceModel::kMostPieces; ++i) many += std::string_view("\x0A\x00", 2);
     return many;
   }();
-  CHECK(has(refusal(pieces), "at most 4194304 pieces"));
-  CHECK(has(refusal(std::string(SentencePieceModel::kMostBytes + 1, '\0')), "at most 67108864"));
+  CHECK(has(parser_refusal(pieces), "at most 4194304 pieces"));
+  CHECK(has(parser_refusal(std::string(SentencePieceModel::kMostBytes + 1, '\0')), "at most 67108864"));
 }
 
 TEST_CASE("models of another kind are refused by name") {
-  CHECK(has(refusal(specials()), "expected model type 2 (BPE), found 1"));
-  CHECK(has(refusal(specials() + bpe(number(24, 1))), "treat_whitespace_as_suffix"));
-  CHECK(has(refusal(specials() + bpe() + bytes(5, bytes(2, "rules"))), "denormaliser"));
-  CHECK(has(refusal(specials() + piece("a", 0, 5) + bpe()), "piece 3 is unused"));
+  CHECK(has(parser_refusal(specials()), "expected model type 2 (BPE), found 1"));
+  CHECK(has(parser_refusal(specials() + bpe(number(24, 1))), "treat_whitespace_as_suffix"));
+  CHECK(has(parser_refusal(specials() + bpe() + bytes(5, bytes(2, "rules"))), "denormaliser"));
+  CHECK(has(parser_refusal(specials() + piece("a", 0, 5) + bpe()), "piece 3 is unused"));
 }
 
 TEST_CASE("a model cut or changed anywhere is an error or a model, never more") {

@@ -29,7 +29,7 @@ void check_vectors(const std::string& model, const std::string& vectors_file, co
   }
 }
 
-std::string refusal(const std::string& model) {
+std::string tokenizer_refusal(const std::string& model) {
   return error_of([&] { Tokenizer::from_bytes(span(model), "m", Legacy::kYes); });
 }
 
@@ -111,12 +111,14 @@ TEST_CASE("without legacy a first piece whose rest is no piece becomes unknown")
 }
 
 TEST_CASE("models without what a tokenizer needs are refused") {
-  CHECK(refusal(piece("<unk>", 0, 2) + piece("</s>", 0, 3) + bpe()).find("begins texts") != std::string::npos);
-  CHECK(refusal(piece("<unk>", 0, 2) + piece("<s>", 0, 3) + piece("</s>") + bpe()).find("ends texts") !=
+  CHECK(tokenizer_refusal(piece("<unk>", 0, 2) + piece("</s>", 0, 3) + bpe()).find("begins texts") !=
         std::string::npos);
-  CHECK(refusal(specials() + bpe(number(35, 1))).find("byte_fallback") != std::string::npos);
-  CHECK(refusal(specials() + piece("a") + piece("a") + bpe()).find("same text") != std::string::npos);
-  CHECK(refusal(specials() + bpe() + bytes(3, bytes(2, "abcdefgh"))).find("precompiled_charsmap") != std::string::npos);
+  CHECK(tokenizer_refusal(piece("<unk>", 0, 2) + piece("<s>", 0, 3) + piece("</s>") + bpe()).find("ends texts") !=
+        std::string::npos);
+  CHECK(tokenizer_refusal(specials() + bpe(number(35, 1))).find("byte_fallback") != std::string::npos);
+  CHECK(tokenizer_refusal(specials() + piece("a") + piece("a") + bpe()).find("same text") != std::string::npos);
+  CHECK(tokenizer_refusal(specials() + bpe() + bytes(3, bytes(2, "abcdefgh"))).find("precompiled_charsmap") !=
+        std::string::npos);
   CHECK_THROWS_AS(Tokenizer::from_file("no such file", Legacy::kYes), facellava::Error);
   CHECK_THROWS_AS(Tokenizer::from_file(FACELLAVA_TEST_DATA "/main.cpp", Legacy::kYes), facellava::Error);
 }

@@ -12,7 +12,7 @@ namespace {
 
 const Piece kUnk{"<unk>", 0, PieceType::kUnknown};
 
-std::string refusal(std::vector<Piece> pieces) {
+std::string vocabulary_refusal(std::vector<Piece> pieces) {
   return model_writer::error_of([&] { Vocabulary(pieces, "m"); });
 }
 
@@ -71,24 +71,25 @@ TEST_CASE("byte pieces: all 256 values in any order of digits, or none") {
       CHECK(std::uint8_t(v.byte_value(b + 1)) == b);
     }
     pieces.pop_back();
-    CHECK(refusal(pieces).find("found 255") != std::string::npos);
+    CHECK(vocabulary_refusal(pieces).find("found 255") != std::string::npos);
   }
 }
 
 TEST_CASE("unsound vocabularies are refused") {
-  CHECK(refusal({{"a"}}).find("one unknown piece, found none") != std::string::npos);
-  CHECK(refusal({}).find("one unknown piece, found none") != std::string::npos);
-  CHECK(refusal({kUnk, {"x", 0, PieceType::kUnknown}}).find("second unknown") != std::string::npos);
-  CHECK(refusal({kUnk, {""}}).find("piece 1: expected a text") != std::string::npos);
-  CHECK(refusal({kUnk, {"a"}, {"a"}}).find("piece 2: the same text as piece 1") != std::string::npos);
+  CHECK(vocabulary_refusal({{"a"}}).find("one unknown piece, found none") != std::string::npos);
+  CHECK(vocabulary_refusal({}).find("one unknown piece, found none") != std::string::npos);
+  CHECK(vocabulary_refusal({kUnk, {"x", 0, PieceType::kUnknown}}).find("second unknown") != std::string::npos);
+  CHECK(vocabulary_refusal({kUnk, {""}}).find("piece 1: expected a text") != std::string::npos);
+  CHECK(vocabulary_refusal({kUnk, {"a"}, {"a"}}).find("piece 2: the same text as piece 1") != std::string::npos);
   const std::string most(1024, 'a'), more(1025, 'a');
-  CHECK(refusal({kUnk, {most}}) == "");
-  CHECK(refusal({kUnk, {more}}).find("found 1025") != std::string::npos);
-  CHECK(refusal({kUnk, {"\xC3"}}).find("UTF-8") != std::string::npos);
-  CHECK(refusal({kUnk, {"a", std::numeric_limits<float>::quiet_NaN()}}).find("finite") != std::string::npos);
-  CHECK(refusal({kUnk, {"a", -std::numeric_limits<float>::infinity()}}).find("finite") != std::string::npos);
+  CHECK(vocabulary_refusal({kUnk, {most}}) == "");
+  CHECK(vocabulary_refusal({kUnk, {more}}).find("found 1025") != std::string::npos);
+  CHECK(vocabulary_refusal({kUnk, {"\xC3"}}).find("UTF-8") != std::string::npos);
+  CHECK(vocabulary_refusal({kUnk, {"a", std::numeric_limits<float>::quiet_NaN()}}).find("finite") != std::string::npos);
+  CHECK(vocabulary_refusal({kUnk, {"a", -std::numeric_limits<float>::infinity()}}).find("finite") != std::string::npos);
   for (const char* bad : {"<0x1>", "<0xGG>", "<0x-1>", "<0x001>", "0x0A", "<0x+1>", "<0x0A|"})
-    CHECK(refusal({kUnk, {bad, 0, PieceType::kByte}}).find("byte piece") != std::string::npos);
-  CHECK(refusal({kUnk, {"<0x0A>", 0, PieceType::kByte}, {"<0x0a>", 0, PieceType::kByte}}).find("same byte") !=
-        std::string::npos);
+    CHECK(vocabulary_refusal({kUnk, {bad, 0, PieceType::kByte}}).find("byte piece") != std::string::npos);
+  CHECK(
+      vocabulary_refusal({kUnk, {"<0x0A>", 0, PieceType::kByte}, {"<0x0a>", 0, PieceType::kByte}}).find("same byte") !=
+      std::string::npos);
 }

@@ -16,7 +16,7 @@ namespace facellava::io {
 namespace detail {
 
 inline void put(std::string& out, std::uint64_t value, int bytes) {
-  for (int i = 0; i < bytes; ++i) out += char(std::uint8_t(value >> 8 * i));
+  for (int i = 0; i < bytes; ++i, value >>= 8) out += char(std::uint8_t(value));
 }
 
 inline std::uint32_t crc32(std::span<const std::byte> bytes) {
