@@ -171,3 +171,51 @@ TEST_CASE("sizes that do not fit are errors") {
   CHECK_THROWS_AS(max_pool(dev, three, from, Window{1, 2, 2, 1, 1, 0, 2}), Error);
   CHECK_NOTHROW(conv(dev, to, from, w.matrix(), bias.vector(), None{}, None{}, Window{1, 3, 3, 1, 1, 1, 1}));
 }
+
+// What one level is, a few thousandths of the colours may miss by: where a sum lies half way between two, the order of
+// roundings decides.
+TEST_CASE("colours of a grid over a picture") {
+  constexpr int kWidth = 37, kHeight = 23;
+  for (const int bytes : {1, 3, 4})
+    for (const bool turned : {false, true}) {
+      std::vector<std::uint8_t> pixels(std::size_t(kWidth * kHeight * bytes));  // sanitizers see a byte beyond
+      for (std::size_t i = 0; i < pixels.size(); ++i) pixels[i] = std::uint8_t(i * i * 37 >> 5);
+      const std::ptrdiff_t row = kWidth * bytes;
+      ColourGrid grid{.data = turned ? pixels.data() + (kHeight - 1) * row : pixels.data(),  // also from the bottom up
+                      .width = kWidth,
+                      .height = kHeight,
+                      .stride = turned ? -row : row,
+                      .bytes = bytes,
+                      .channel = {bytes == 1 ? 0 : 2, bytes == 1 ? 0 : 1, 0},
+                      .x = -4.3f,
+                      .y = -2.6f,
+                      .across_x = 0.83f,
+                      .across_y = turned ? 0.21f : 0.f,
+                      .down_x = turned ? -0.33f : 0.f,
+                      .down_y = 0.71f,
+                      .mean = {1, 2, 3},
+                      .range = 2};
+      Random<double> want(41, 57 * 3, 1);
+      ref::Device ref;
+      sample_colours(ref, Exact(want.values.data(), 41, 57, 3), grid);
+      for (cpu::Isa isa : cpu::kIsas) {
+        if (isa > cpu::best_isa()) continue;
+        CAPTURE(cpu::isa_name(isa));
+        cpu::Device dev({.threads = 2, .isa = isa});
+        Random<float> found(41, 57 * 3, 2);
+        sample_colours(dev, Picture(found.values.data(), 41, 57, 3), grid);
+        int off = 0;
+        for (std::size_t i = 0; i < 41 * 57 * 3; ++i) {
+          const double d = std::abs(double(found.values[i]) - want.values[i]);
+          CHECK(d <= 0.5);
+          off += d > 1e-6;
+        }
+        CHECK(off <= 41 * 57 * 3 / 200);
+      }
+      grid.x = std::numeric_limits<float>::quiet_NaN();
+      cpu::Device dev({.threads = 1});
+      Random<float> found(1, 16 * 3, 3);
+      sample_colours(dev, Picture(found.values.data(), 1, 16, 3), grid);
+      for (std::size_t i = 0; i < 16 * 3; ++i) CHECK(found.values[i] == (0 - grid.mean[i % 3]) / 2);
+    }
+}

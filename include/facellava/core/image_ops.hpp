@@ -2,6 +2,10 @@
 // Pictures are [images · height, width, channels], one below the other; Window says how many there are.
 #pragma once
 #include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
 
 #include "facellava/core/ops.hpp"
 
@@ -16,7 +20,38 @@ struct Window {
   int top = 0, left = 0;  // of the first window, above and left of the picture
 };
 
+// Points of a grid over a picture of bytes, and what becomes of their colours.
+struct ColourGrid {
+  const std::uint8_t* data;  // the top row
+  int width, height;
+  std::ptrdiff_t stride;       // bytes from a row to the one below
+  int bytes;                   // of a pixel
+  std::array<int, 3> channel;  // where red, green and blue stand in it
+  float x, y;                  // of the first point, in pixels
+  float across_x, across_y;    // from a point to the next one of its row
+  float down_x, down_y;        // and of its column
+  std::array<float, 3> mean;   // (level of 0 to 255 − mean) / range
+  float range;
+};
+
 namespace detail {
+
+// Red, green and blue at (x, y): bilinear, rounded to whole levels, ties to even; what lies outside is black.
+inline std::array<float, 3> colour_at(const ColourGrid& g, float x, float y) {
+  std::array<float, 3> colour{};
+  if (!(x > -1 && y > -1 && x < float(g.width) && y < float(g.height))) return colour;
+  const int u = int(x + 1) - 1, w = int(y + 1) - 1;  // rounded down: both are above −1
+  const float a = x - float(u), b = y - float(w);
+  const float shares[4] = {(1 - b) * (1 - a), (1 - b) * a, b * (1 - a), b * a};
+  for (int i = 0; i < 4; ++i) {
+    const int column = u + i % 2, row = w + i / 2;
+    if (column < 0 || row < 0 || column >= g.width || row >= g.height) continue;
+    const std::uint8_t* p = g.data + row * g.stride + std::ptrdiff_t(column) * g.bytes;
+    for (std::size_t c = 0; c < 3; ++c) colour[c] += shares[i] * float(p[g.channel[c]]);
+  }
+  for (float& c : colour) c = std::nearbyint(c);
+  return colour;
+}
 
 template <class Y, class X>
 void check_window(const Y& y, const X& x, const Window& w, const char* what) {
@@ -102,6 +137,14 @@ void resize_bilinear(D& dev, Y y, X x, int images) {
   check_equal(0, x.size(0) % images, "resize_bilinear: rows of whole pictures");
   check_equal(0, y.size(0) % images, "resize_bilinear: rows of whole pictures");
   dev.resize_bilinear(out(y), in(x), images);
+}
+
+// y[r, c] = the colours of point c of row r of the grid, as detail::colour_at has them.   y [h, w, 3].  =
+template <class D, class Y>
+void sample_colours(D& dev, Y y, const ColourGrid& grid) {
+  here<D, Y>();
+  check_equal(3, y.size(2), "sample_colours: channels");
+  dev.sample_colours(out(y), grid);
 }
 
 // y = f(a + b), f: PReLU with slope[c], or nothing.   a, b, y [r, c], slope [c] or None.  =   y may be a or b.

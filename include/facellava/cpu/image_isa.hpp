@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "facellava/cpu/avx512.hpp"
+#include "facellava/cpu/colours.hpp"
 #include "facellava/cpu/image_kernels.hpp"
 #include "facellava/cpu/isa.hpp"
 
@@ -67,7 +68,7 @@ inline void add_prelu(float* y, const float* x, const float* b, const float* slo
   for (Index i = 0; i < pixels * n; ++i) y[i] = bent(b ? x[i] + b[i] : x[i], slope, i % n);
 }
 inline const ImageKernels& image_kernels() {
-  static constexpr ImageKernels table{convolve, depthwise, maximum, add_prelu};
+  static constexpr ImageKernels table{convolve, depthwise, maximum, add_prelu, colours};
   return table;
 }
 

@@ -1,7 +1,7 @@
 // The table of kernels that one instruction set fills for convolutional nets; cpu::ImageOps calls nothing else, and a
 // program that runs no such net has none of them.
 #pragma once
-#include "facellava/core/view.hpp"
+#include "facellava/core/image_ops.hpp"
 
 namespace facellava::cpu {
 
@@ -26,6 +26,7 @@ struct ImageKernels {
   void (*maximum)(const Run&);
   // y = x + b, or x where b is null, then PReLU unless slope is null; pixels of n channels. y may be x or b.
   void (*add_prelu)(float* y, const float* x, const float* b, const float* slope, Index pixels, Index n);
+  void (*colours)(float* y, Index points, Index row, const ColourGrid&);  // of one row of the grid
 };
 
 }  // namespace facellava::cpu

@@ -137,6 +137,6 @@ FACELLAVA_TARGET inline void add_prelu(float* y, const float* x, const float* b,
 }
 
 inline const ImageKernels& image_kernels() {
-  static constexpr ImageKernels table{convolve, depthwise, maximum, add_prelu};
+  static constexpr ImageKernels table{convolve, depthwise, maximum, add_prelu, avx2::colours};
   return table;
 }

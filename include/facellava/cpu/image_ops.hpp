@@ -45,6 +45,10 @@ class ImageOps : public Engine {
             kernels_->axpy(run.y + i * run.out, run.x + i * run.step + a * run.ldx + b * run.out, share, run.out);
     });
   }
+  void sample_colours(Ten y, const ColourGrid& grid) {
+    each_row(y.rows(), y.size(1) * 16,
+             [&](Index r, int) { image_kernels(isa_).colours(y.row(r), y.size(1), r, grid); });
+  }
   void resize_bilinear(Ten y, CTen x, int images) {
     const Index high = y.rows() / images, deep = x.rows() / images, channels = y.size(2);
     each_row(y.rows(), y.size(1) * channels * 4, [&](Index r, int) {

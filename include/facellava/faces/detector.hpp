@@ -28,53 +28,16 @@ struct DetectorOptions {
 
 namespace detail {
 
-// Colours between the pixels of a picture, bilinear, rounded to whole levels as MediaPipe does; black outside.
-class ColourSampler {
- public:
-  explicit ColourSampler(const media::PixelView& v) : v_(v), bytes_(media::channels(v.format)) {
-    for (int c = 0; c < 3; ++c) channel_[std::size_t(c)] = media::channel_of(v.format, c);
-  }
-  std::array<float, 3> operator()(float x, float y) const {
-    if (!(x > -1 && y > -1 && x < float(v_.width) && y < float(v_.height))) return {};
-    const int u = int(x + 1) - 1, w = int(y + 1) - 1;  // rounded down: both are above −1
-    const float a = x - float(u), b = y - float(w);
-    const float shares[4] = {(1 - b) * (1 - a), (1 - b) * a, b * (1 - a), b * a};
-    std::array<float, 3> colour{};
-    if (u >= 0 && w >= 0 && u + 1 < v_.width && w + 1 < v_.height) {
-      const std::uint8_t* p = v_.row(w) + std::ptrdiff_t(u) * bytes_;
-      const std::uint8_t* corners[4] = {p, p + bytes_, p + v_.stride, p + v_.stride + bytes_};
-      for (std::size_t i = 0; i < 4; ++i)
-        for (std::size_t c = 0; c < 3; ++c) colour[c] += shares[i] * float(corners[i][channel_[c]]);
-    } else {
-      for (int i = 0; i < 4; ++i) {
-        const int column = u + i % 2, row = w + i / 2;
-        if (column < 0 || row < 0 || column >= v_.width || row >= v_.height) continue;
-        const std::uint8_t* p = v_.row(row) + std::ptrdiff_t(column) * bytes_;
-        for (std::size_t c = 0; c < 3; ++c) colour[c] += shares[i] * float(p[channel_[c]]);
-      }
-    }
-    constexpr float kWhole = 1.5f * (1 << 23);  // floats of this size are whole numbers: nearest, ties to even
-    for (float& c : colour) c = (c + kWhole) - kWhole;
-    return colour;
-  }
-
- private:
-  media::PixelView v_;
-  int bytes_;
-  std::array<int, 3> channel_{};
-};
-
-// The picture in the middle of a square, sampled at size × size points, to [−1, 1]; black (−1) outside.
-// As MediaPipe does: point i of the net lies at i · side / size of the square.
-inline void letterbox(float* to, const media::PixelView& v, int size) {
-  const int side = std::max(v.width, v.height);
-  const float step = float(side) / float(size), left = float(side - v.width) / 2, top = float(side - v.height) / 2;
-  const ColourSampler sample(v);
-  for (int i = 0; i < size; ++i)
-    for (int j = 0; j < size; ++j, to += 3) {
-      const auto colour = sample(float(j) * step - left, float(i) * step - top);
-      for (std::size_t c = 0; c < 3; ++c) to[c] = colour[c] / 127.5f - 1;
-    }
+// A grid over the picture, its points still to be set.
+inline ColourGrid colour_grid(const media::PixelView& v) {
+  ColourGrid g{};
+  g.data = v.data;
+  g.width = v.width;
+  g.height = v.height;
+  g.stride = v.stride;
+  g.bytes = media::channels(v.format);
+  for (int c = 0; c < 3; ++c) g.channel[std::size_t(c)] = media::channel_of(v.format, c);
+  return g;
 }
 
 // Intersection over union.
@@ -146,7 +109,7 @@ class Detector {
     input_.resize(pictures.size() * std::size_t(numbers));
     for (std::size_t i = 0; i < pictures.size(); ++i) {
       media::check_pixels(pictures[i], "Detector");
-      detail::letterbox(input_.data() + Index(i) * numbers, pictures[i], kind_.side);
+      letterbox(dev, input_.data() + Index(i) * numbers, pictures[i]);
     }
     const auto results = net_.run(dev, input_, int(pictures.size()), work_);
     std::vector<std::vector<Detection>> faces;
@@ -185,6 +148,19 @@ class Detector {
   };
   static constexpr BlazeFace kNets[] = {{128, 0.5f, {{{16, 2}, {8, 6}}}}, {192, 0.6f, {{{48, 1}, {0, 1}}}}};
 
+  // The picture in the middle of a square, sampled at side × side points, to [−1, 1]; black (−1) outside.
+  // As MediaPipe does: point i of the net lies at i · side / size of the square.
+  template <class Device>
+  void letterbox(Device& dev, float* to, const media::PixelView& v) const {
+    const int longer = std::max(v.width, v.height);
+    ColourGrid grid = detail::colour_grid(v);
+    grid.x = -float(longer - v.width) / 2;
+    grid.y = -float(longer - v.height) / 2;
+    grid.across_x = grid.down_y = float(longer) / float(kind_.side);
+    grid.mean.fill(127.5f);
+    grid.range = 127.5f;
+    sample_colours(dev, View<float, Host, kDyn, kDyn, 3>(to, kind_.side, kind_.side), grid);
+  }
   std::vector<Detection> decode(const float* boxes, const float* scores, const media::PixelView& v,
                                 float min_score) const {
     const float side = float(std::max(v.width, v.height));

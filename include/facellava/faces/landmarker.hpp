@@ -53,7 +53,7 @@ struct SquareNet {
     while (!squares.empty()) {
       const std::size_t n = std::min(kBatch, squares.size());
       input.resize(n * numbers);
-      for (std::size_t i = 0; i < n; ++i) sample(input.data() + i * numbers, picture, squares[i]);
+      for (std::size_t i = 0; i < n; ++i) sample(dev, input.data() + i * numbers, picture, squares[i]);
       const auto results = net.run(dev, input, int(n), work);
       for (std::size_t o = 0; o < all.size(); ++o) all[o].insert(all[o].end(), results[o].begin(), results[o].end());
       squares = squares.subspan(n);
@@ -64,19 +64,21 @@ struct SquareNet {
  private:
   static constexpr std::size_t kBatch = 16;
 
-  // Point (j, i) of the net lies at (j, i) / side of the square; bilinear; black outside the picture.
-  void sample(float* to, const media::PixelView& v, const TurnedSquare& square) const {
+  // Point (j, i) of the net lies at (j, i) / side of the square; black outside the picture.
+  template <class Device>
+  void sample(Device& dev, float* to, const media::PixelView& v, const TurnedSquare& square) const {
     const Point corner = square(0, 0), right = square(1, 0), below = square(0, 1);
     const float n = float(side);
-    const Point across{(right.x - corner.x) / n, (right.y - corner.y) / n};
-    const Point down{(below.x - corner.x) / n, (below.y - corner.y) / n};
-    const detail::ColourSampler colour_at(v);
-    for (int i = 0; i < side; ++i)
-      for (int j = 0; j < side; ++j, to += 3) {
-        const float x = float(j), y = float(i);
-        const auto colour = colour_at(corner.x + x * across.x + y * down.x, corner.y + x * across.y + y * down.y);
-        for (std::size_t c = 0; c < 3; ++c) to[c] = (colour[c] - mean[c]) / range;
-      }
+    ColourGrid grid = detail::colour_grid(v);
+    grid.x = corner.x;
+    grid.y = corner.y;
+    grid.across_x = (right.x - corner.x) / n;
+    grid.across_y = (right.y - corner.y) / n;
+    grid.down_x = (below.x - corner.x) / n;
+    grid.down_y = (below.y - corner.y) / n;
+    grid.mean = mean;
+    grid.range = range;
+    sample_colours(dev, View<float, Host, kDyn, kDyn, 3>(to, side, side), grid);
   }
 };
 

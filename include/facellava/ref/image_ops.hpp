@@ -53,6 +53,13 @@ class ImageOps {
       y(r, c, o) = total / taps;
     });
   }
+  void sample_colours(auto y, const ColourGrid& g) {
+    each(y, [&](Index r, Index c, Index k) {
+      const auto colour = detail::colour_at(g, g.x + float(c) * g.across_x + float(r) * g.down_x,
+                                            g.y + float(c) * g.across_y + float(r) * g.down_y);
+      y(r, c, k) = (colour[std::size_t(k)] - g.mean[std::size_t(k)]) / g.range;
+    });
+  }
   void resize_bilinear(auto y, auto x, int images) {
     const Index high = y.size(0) / images, deep = x.size(0) / images;
     each(y, [&](Index r, Index c, Index o) {
