@@ -3,6 +3,7 @@
 #include <iostream>
 
 #include "facellava/cpu/device.hpp"
+#include "facellava/faces/aligned_crop.hpp"
 #include "facellava/faces/face_finder.hpp"
 #include "facellava/media/decode.hpp"
 #include "facellava/models/configs.hpp"
@@ -17,7 +18,7 @@ int main(int argc, char** argv) try {
   faces::FaceFinder finder(argv[2]);
   cpu::Device dev;
   for (const faces::Face& face : finder.find(dev, photo.view())) {
-    const faces::Crop crop = faces::centred_crop(photo.view(), face.detection);
+    const faces::Crop crop = faces::cut_out(photo.view(), face.detection, face.landmarks, folder.settings().crop);
     faces::Landmarks points;  // in pixels of the crop
     std::transform(face.landmarks.begin(), face.landmarks.end(), points.begin(), crop.affine);
     const faces::Box& box = face.detection.box;

@@ -4,6 +4,7 @@
 #include <iostream>
 
 #include "facellava/cpu/device.hpp"
+#include "facellava/faces/aligned_crop.hpp"
 #include "facellava/faces/draw_faces.hpp"
 #include "facellava/io/npy.hpp"
 #include "facellava/media/preprocess_video.hpp"
@@ -69,6 +70,7 @@ void of_picture(const FacesOptions& o) {
   for (std::size_t i = 0; i < found.size(); ++i) {
     const auto& d = found[i].detection;
     const faces::Crop crop = o.crop == "reference" ? faces::reference_crop(image.view(), d, o.margin)
+                             : o.crop == "aligned" ? faces::aligned_crop(image.view(), found[i].landmarks)
                                                    : faces::centred_crop(image.view(), d, o.margin);
     list.push_back(with_points(found[i], crop.affine));
     if (!o.crops.empty()) media::write_png(crop_file(o, o.image, std::to_string(i)), crop.image);
@@ -154,8 +156,8 @@ nlohmann::json described(const People& people, const FrameFaces& all, double mar
 }
 
 void of_video(const FacesOptions& o) {
-  if (o.crop == "reference")
-    throw Error(ErrorKind::kArgument, "--crop reference is of pictures: it has no square for a whole clip");
+  if (o.crop != "corrected")
+    throw Error(ErrorKind::kArgument, "--crop " + o.crop + " is of pictures: of a clip, one square cuts out a person");
   cpu::Device dev({.threads = o.threads});
   const auto every = [](const VideoInfo& v) {
     std::vector<int> all(std::size_t(v.frames));
@@ -206,8 +208,8 @@ void add_faces(CLI::App& app) {
   command
       ->add_option("--crop", o->crop,
                    "corrected: a square around the box; reference: the released tool's, of exactly one face, found by "
-                   "the short-range detector")
-      ->check(CLI::IsMember({"corrected", "reference"}))
+                   "the short-range detector; aligned: turned and scaled until eyes and mouth stand at their places")
+      ->check(CLI::IsMember({"corrected", "reference", "aligned"}))
       ->capture_default_str();
   command->add_option("--margin", o->margin, "Per cent of the box that a crop adds on each side")
       ->check(CLI::Range(0., 500.))

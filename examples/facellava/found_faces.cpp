@@ -1,4 +1,5 @@
 // Questions about faces that are found in a picture or a video.
+#include "facellava/faces/aligned_crop.hpp"
 #include "facellava/media/preprocess_video.hpp"
 #include "picture_file.hpp"
 #include "requests.hpp"
@@ -58,7 +59,7 @@ std::vector<Prepared> prepare_faces(const Question& q, const Loaded& model) {
   if (found.empty()) throw no_face(q.images[0]);
   std::vector<Prepared> out;
   for (const faces::Face& face : found) {
-    const faces::Crop crop = faces::centred_crop(image.view(), face.detection);
+    const faces::Crop crop = faces::cut_out(image.view(), face.detection, face.landmarks, model.folder.settings().crop);
     media::Preprocess p;
     p.side = tower.side;
     run::MediumInput m{text::Medium::kImage, media::preprocess_image(crop.image.view(), p), {}};
@@ -99,10 +100,12 @@ std::vector<Prepared> prepare_people(const Question& q, const Loaded& model) {
     const auto filled = people.landmarks(person, missing_from_name(q.missing_faces), faces::Smoothing::kLocalParabola);
     run::MediumInput m{text::Medium::kVideo, std::vector<float>(seen.size() * plane), {}};
     std::vector<std::vector<float>> points(seen.size());
+    std::optional<faces::Affine> aligned;
+    if (model.folder.settings().crop == faces::CropKind::kAligned) aligned = faces::alignment(filled.landmarks);
     read_frames(
         q.video, [&](const VideoInfo&) { return seen; },
         [&](std::size_t i, double, const media::PixelView& frame) {
-          const faces::Crop crop = faces::centred_crop(frame, face);
+          const faces::Crop crop = aligned ? faces::warped_crop(frame, *aligned) : faces::centred_crop(frame, face);
           media::preprocess_video_frame(m.pixels.data() + i * plane, crop.image.view(), p);
           const auto at = std::lower_bound(people.frames.begin(), people.frames.end(), seen[i]) - people.frames.begin();
           points[i] = points_in(crop.affine, filled.landmarks[std::size_t(at)], model);

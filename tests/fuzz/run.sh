@@ -7,7 +7,7 @@ build=${BUILD:-$root/build/fuzz}
 runs=${1:-1000000}
 shift || true
 readers=("$@")
-[ ${#readers[@]} -gt 0 ] || readers=(safetensors torch_bin pickle gguf tokenizer config tflite image npy pts landmark_json dlib_xml training_data)
+[ ${#readers[@]} -gt 0 ] || readers=(safetensors torch_bin pickle gguf tokenizer config tflite tfjs image npy pts landmark_json dlib_xml training_data)
 source "$root/cmake/debian_packages.sh"
 install_packages clang-16 libclang-rt-16-dev libeigen3-dev nlohmann-json3-dev libstb-dev
 mkdir -p "$build"

@@ -13,6 +13,7 @@
 #include "facellava/faces/landmark_file.hpp"
 #include "facellava/io/gguf.hpp"
 #include "facellava/io/safetensors.hpp"
+#include "facellava/io/tfjs.hpp"
 #include "facellava/io/torch_bin.hpp"
 #include "facellava/media/decode.hpp"
 #include "facellava/run/model_folder.hpp"
@@ -91,6 +92,23 @@ inline void tflite(Bytes bytes) {
   (void)net.run(dev, std::vector<float>(std::size_t(n), 0.5f), 1, work);
 }
 
+// A manifest whose shard is a file of 4096 bytes.
+inline void tfjs(Bytes bytes) {
+  static const File shard("-shard"), file(".json");
+  static const std::string name = [] {
+    const std::string path = shard.hold(std::vector<std::byte>(4096, std::byte{60}));
+    return path.substr(path.rfind('/') + 1);
+  }();
+  std::string manifest(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  for (std::size_t at = 0; (at = manifest.find("SHARD", at)) != manifest.npos; at += name.size())
+    manifest.replace(at, 5, name);
+  double sum = 0;
+  for (const auto& [tensor, t] : io::read_tfjs_weights(file.hold(std::as_bytes(std::span(manifest)))))
+    for (const float v : t.values) sum += v;
+  volatile double seen = sum;
+  (void)seen;
+}
+
 inline void image(Bytes bytes) {
   for (const auto orientation : {media::Orientation::kReference, media::Orientation::kExif})
     (void)media::decode_image(bytes, "fuzz", {.orientation = orientation, .limits = {.max_pixels = 1 << 16}});
@@ -142,6 +160,7 @@ inline constexpr Target kTargets[] = {{"safetensors", safetensors},
                                       {"tokenizer", tokenizer},
                                       {"config", config},
                                       {"tflite", tflite},
+                                      {"tfjs", tfjs},
                                       {"image", image},
                                       {"npy", npy},
                                       {"pts", pts},

@@ -167,7 +167,7 @@ class BadFiles(ToolTest):
             "mm_vision_select_layer": [-9, 77, "last"],
             "mm_projector_type": ["linear"],
             "use_landmark_tokens": [True],
-            "facellava": [3, {"prompt_template": "other"}, {"bos": "end"}, {"tower_heads": -4}],
+            "facellava": [3, {"prompt_template": "other"}, {"bos": "end"}, {"crop": "round"}, {"tower_heads": -4}],
         }
         for key, values in changes.items():
             for value in values:

@@ -19,16 +19,16 @@ using TfjsWeights = std::map<std::string, TfjsTensor>;
 
 namespace detail {
 
-// The shards of a group, joined. They are files of the manifest's own folder.
-inline std::vector<std::byte> tfjs_bytes(const nlohmann::json& group, const std::string& manifest) {
-  constexpr std::size_t kMost = std::size_t(256) << 20;
+// The shards of a group, joined: at most `left` bytes, which become fewer. They are files of the manifest's own folder.
+inline std::vector<std::byte> tfjs_bytes(const nlohmann::json& group, const std::string& manifest, std::size_t& left) {
   std::vector<std::byte> bytes;
   for (const std::string& name : require<std::vector<std::string>>(group, "paths", manifest)) {
     const std::filesystem::path path(name);
     if (name.empty() || path.filename() != path || name == "." || name == "..")
       throw Error(ErrorKind::kFormat, manifest + ": expected shards in its own folder, found \"" + name + "\"");
     const MappedFile shard((std::filesystem::path(manifest).parent_path() / path).string(), Load::kCopy,
-                           kMost - bytes.size());
+                           left);
+    left -= shard.bytes().size();
     bytes.insert(bytes.end(), shard.bytes().begin(), shard.bytes().end());
   }
   return bytes;
@@ -58,13 +58,15 @@ inline TfjsTensor tfjs_tensor(const nlohmann::json& entry, std::span<const std::
 
 }  // namespace detail
 
-// Errors: as read_json and MappedFile; kFormat (a shard in another folder, tensors that the shards do not hold).
+// Errors: as read_json and MappedFile; kFormat (a shard in another folder, tensors that the shards do not hold);
+// kCapacity beyond 256 MiB of shards.
 inline TfjsWeights read_tfjs_weights(const std::string& manifest) {
   const auto json = read_json(manifest);
   if (!json.is_array()) throw Error(ErrorKind::kFormat, manifest + ": expected an array, found " + json.type_name());
   TfjsWeights all;
+  std::size_t most = std::size_t(256) << 20;
   for (const auto& group : json) {
-    const auto shards = detail::tfjs_bytes(group, manifest);
+    const auto shards = detail::tfjs_bytes(group, manifest, most);
     std::span<const std::byte> left(shards);
     for (const auto& entry : require<std::vector<nlohmann::json>>(group, "weights", manifest)) {
       const auto name = require<std::string>(entry, "name", manifest);

@@ -105,17 +105,17 @@ class ModelFolder {
       } catch (const Error& e) {
         throw Error(e.kind(), file_ + ": " + e.what());
       }
-    const std::string bos = io::optional<std::string>(*own, "bos", file_).value_or("start");
-    if (bos != "start" && bos != "after_media")
-      throw Error(ErrorKind::kFormat,
-                  file_ + ": \"bos\": expected \"start\" or \"after_media\", found \"" + bos + "\"");
-    if (bos == "after_media") settings_.bos = text::BosPlacement::kAfterMedia;
-    const std::string points = io::optional<std::string>(*own, "landmark_normalisation", file_).value_or("by_256");
-    if (points != "by_256" && points != "by_picture")
-      throw Error(
-          ErrorKind::kFormat,
-          file_ + ": \"landmark_normalisation\": expected \"by_256\" or \"by_picture\", found \"" + points + "\"");
-    if (points == "by_picture") settings_.landmarks = faces::LandmarkNormalisation::kByPicture;
+    // Whether the second of two names stands there; the first is the default.
+    const auto second = [&](const char* key, const std::string& first, const std::string& other) {
+      const std::string found = io::optional<std::string>(*own, key, file_).value_or(first);
+      if (found == first || found == other) return found == other;
+      throw Error(ErrorKind::kFormat, file_ + ": \"" + key + "\": expected \"" + first + "\" or \"" + other +
+                                          "\", found \"" + found + "\"");
+    };
+    if (second("bos", "start", "after_media")) settings_.bos = text::BosPlacement::kAfterMedia;
+    if (second("landmark_normalisation", "by_256", "by_picture"))
+      settings_.landmarks = faces::LandmarkNormalisation::kByPicture;
+    if (second("crop", "centred", "aligned")) settings_.crop = faces::CropKind::kAligned;
   }
 
   std::string path_, file_;

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "facellava/faces/crop_kind.hpp"
 #include "facellava/faces/landmarks.hpp"
 #include "facellava/io/gguf.hpp"
 #include "facellava/media/preprocess.hpp"
@@ -18,6 +19,7 @@ struct Settings {
   text::Template prompt_template = text::Template::kLlavaV1;
   text::BosPlacement bos = text::BosPlacement::kStart;
   faces::LandmarkNormalisation landmarks = faces::LandmarkNormalisation::kBy256;
+  faces::CropKind crop = faces::CropKind::kCentred;
   media::Padding training_padding = media::Padding::kNone;  // of pictures that it was, and is to be, trained on
   int positions = 2048;                                     // the context
   std::vector<int> ends = {2};                              // tokens that end an answer
