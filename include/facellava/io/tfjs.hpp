@@ -26,8 +26,7 @@ inline std::vector<std::byte> tfjs_bytes(const nlohmann::json& group, const std:
     const std::filesystem::path path(name);
     if (name.empty() || path.filename() != path || name == "." || name == "..")
       throw Error(ErrorKind::kFormat, manifest + ": expected shards in its own folder, found \"" + name + "\"");
-    const MappedFile shard((std::filesystem::path(manifest).parent_path() / path).string(), Load::kCopy,
-                           left);
+    const MappedFile shard((std::filesystem::path(manifest).parent_path() / path).string(), Load::kCopy, left);
     left -= shard.bytes().size();
     bytes.insert(bytes.end(), shard.bytes().begin(), shard.bytes().end());
   }
