@@ -106,8 +106,8 @@ void run_training(const TrainOptions& o) {
   if (!c.adapter.empty()) train::load_adapter(c.adapter, model->parameters());
   if (o.check > 0) {
     train::Batcher batcher(data, *model, 0);
-    train::StepPlan plan(c, samples, train::modality_lengths(data, samples));
-    return print_checked(train::check_gradients(*model, batcher.make(plan.at(0)[0]), o.check));
+    const auto packs = train::StepPlan(c, data, samples).at(0)[0];
+    return print_checked(train::check_gradients(*model, batcher.finish(batcher.read(packs)), o.check));
   }
   train::Run run(c, data, samples, *model, begin);
   if (!o.gradients.empty() && run.done() < run.steps()) {

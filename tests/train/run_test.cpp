@@ -89,6 +89,7 @@ TEST_CASE("run.json: unknown fields, wrong types and numbers that make no run ar
 TEST_CASE("a run that was stopped goes on bitwise, and says what it did") {
   const Place whole, parts;
   for (const Json& changes : {Json::object(), Json{{"precision", "bf16"}, {"optimizer", "sgd"}, {"momentum", 0.9}},
+                              Json{{"pack", 2}, {"prefetch", 0}, {"order", "shuffled"}},
                               Json{{"stage", "lora"}, {"lora", {{"r", 2}, {"dropout", 0.2}}}, {"accumulate", 2}}}) {
     CAPTURE(changes.dump());
     fs::remove_all(whole.out(""));
@@ -109,6 +110,38 @@ TEST_CASE("a run that was stopped goes on bitwise, and says what it did") {
   CHECK(step == 5);
   CHECK(fs::exists(parts.out("checkpoints/step-00000005")));
   CHECK(!fs::exists(parts.out("checkpoints/step-00000002")));  // of those that were saved the last two stay
+}
+
+TEST_CASE("how far samples are read ahead changes no bit; what cannot be read stops the run where it is needed") {
+  const Place place;
+  const auto want = place.go({{"prefetch", 0}});
+  for (const int ahead : {1, 9}) {
+    fs::remove_all(place.out(""));
+    CHECK(place.go({{"prefetch", ahead}}) == want);
+  }
+  fs::remove_all(place.out(""));
+  Json records = Json::parse(std::ifstream(place.scratch.at("data.json")));
+  records[2]["image"] = place.scratch.at("gone.png");
+  place.scratch.write("data.json", records.dump());
+  CHECK_THROWS_WITH_AS(place.go({{"order", "as_given"}, {"prefetch", 9}, {"save_every", 1}}),
+                       doctest::Contains("gone.png"), Error);
+  CHECK(fs::exists(place.out("checkpoints/step-00000002")));
+}
+
+TEST_CASE("a pack goes through as one: fewer steps in an epoch") {
+  const Place place;
+  Json all = place.json;
+  all.erase("steps");
+  const auto steps = [&](int pack) {
+    all["pack"] = pack;
+    const train::RunConfig config = configured(all);
+    return train::StepPlan(config, train::DataSet(config.data, llama(), tiny_options()),
+                           std::vector<std::size_t>{0, 1, 2, 3})
+        .steps();
+  };
+  CHECK(steps(1) == 4);
+  CHECK(steps(3) == 2);
+  CHECK(steps(4) == 1);
 }
 
 TEST_CASE("checkpoints that do not fit are refused") {

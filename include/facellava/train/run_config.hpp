@@ -30,6 +30,8 @@ struct RunConfig {
   std::string adapter;  // a PEFT folder that a LoRA run begins with
   StepOptions step;     // its rate's steps are 0 where epochs say how long
   int batch_size = 16, accumulate = 1, epochs = 1;
+  int pack = 1;      // questions about one picture that go through as one, at most
+  int prefetch = 2;  // steps whose samples are read ahead
   SamplerOptions sampler;
   std::vector<Indices> batches;  // of each step; empty: as the sampler says
   std::string prompt_template, masks = "reference", padding = "model";
@@ -171,6 +173,7 @@ inline void read_lora(Fields& f, RunConfig& c) {
 inline void read_order(Fields& f, RunConfig& c) {
   c.batch_size = f.at_least("batch_size", c.batch_size, 1);
   c.accumulate = f.at_least("accumulate", c.accumulate, 1);
+  c.pack = f.at_least("pack", c.pack, 1);
   c.parameters.seed = f.get<std::uint64_t>("seed", 42);
   if (f.has("batches")) {
     for (const nlohmann::json& step : f.require<nlohmann::json>("batches")) {
@@ -222,6 +225,7 @@ inline void read_memory(Fields& f, RunConfig& c) {
   c.keep_blocks = f.one_of("recompute", kRecompute, 1) == 0 ? Keep::kAll : Keep::kInputs;
   c.loss_chunk = f.at_least("loss_chunk", c.loss_chunk, 1);
   c.feature_cache_mib = f.at_least("feature_cache_mib", c.feature_cache_mib, 0.0);
+  c.prefetch = f.at_least("prefetch", c.prefetch, 0);
 }
 
 inline void read_saving(Fields& f, RunConfig& c) {
