@@ -20,6 +20,7 @@ train::RunConfig configured(const Json& json) { return train::read_run_config(js
 // A run on two pictures, in a folder of its own.
 struct Place {
   Scratch scratch;
+  cpu::Options device = {};
   Json json{{"model", kModel}, {"tower_heads", 4}, {"stage", "stage2"}, {"batch_size", 1},
             {"steps", 5},      {"save_every", 2},  {"keep", 2},         {"learning_rate", 1e-3}};
 
@@ -38,7 +39,7 @@ struct Place {
     all.update(changes);
     const train::RunConfig config = configured(all);
     const run::ModelFolder folder({config.model, "", "", config.tower_heads});
-    const auto model = tiny_in_training(folder, config.parameters, {config.keep_blocks, config.loss_chunk});
+    const auto model = tiny_in_training(folder, config.parameters, {config.keep_blocks, config.loss_chunk}, device);
     const train::DataSet data(config.data, llama(), tiny_options());
     train::Run run(config, data, {0, 1, 2, 3}, *model, begin);
     train::RunHooks hooks;
@@ -150,6 +151,8 @@ TEST_CASE("checkpoints that do not fit are refused") {
   CHECK_THROWS_WITH_AS(place.go(), doctest::Contains("a run was begun here"), Error);
   CHECK_THROWS_WITH_AS(place.go({{"learning_rate", 2e-3}}, train::Begin::kResume),
                        doctest::Contains("another \"learning_rate\": expected 0.001, found 0.002"), Error);
+  const Json kept = Json::parse(std::ifstream(place.out("run.json")));
+  CHECK(kept["learning_rate"] == 1e-3);  // that of the run that is there, not of the one that was refused
   const std::string file = place.out("checkpoints/step-00000002/state.safetensors");
   {
     std::fstream damaged(file, std::ios::in | std::ios::out | std::ios::binary);
@@ -160,6 +163,34 @@ TEST_CASE("checkpoints that do not fit are refused") {
   fs::remove_all(place.out("checkpoints"));
   CHECK_THROWS_WITH_AS(place.go(Json::object(), train::Begin::kResume), doctest::Contains("found none"), Error);
   CHECK_THROWS_AS(place.go({{"output", place.scratch.at("data.json") + "/out"}}), Error);
+}
+
+TEST_CASE("a run goes on with the model that it began with, on the instruction set that it began on") {
+  Place place;
+  const std::string model = place.scratch.at("model");
+  fs::create_directory(model);
+  for (const auto& entry : fs::directory_iterator(kModel)) fs::copy(entry.path(), model);
+  place.json["model"] = model;
+  place.go(Json::object(), train::Begin::kNew, 2);
+  if (cpu::best_isa() != cpu::Isa::kPortable) {
+    place.device.isa = cpu::Isa::kPortable;
+    CHECK_THROWS_WITH_AS(place.go(Json::object(), train::Begin::kResume), doctest::Contains("\"instruction set\""),
+                         Error);
+    place.device = {};
+  }
+  for (const auto& entry : fs::directory_iterator(model)) {  // other dates are no other model
+    fs::permissions(entry.path(), fs::perms::owner_write, fs::perm_options::add);
+    fs::last_write_time(entry.path(), fs::file_time_type::clock::now());
+  }
+  place.go(Json::object(), train::Begin::kResume, 3);
+  {
+    std::fstream other(model + "/pytorch_model-00001-of-00003.bin", std::ios::in | std::ios::out | std::ios::binary);
+    other.seekp(-70000, std::ios::end);
+    const std::string zeros(50000, '\0');
+    other.write(zeros.data(), std::streamsize(zeros.size()));
+    REQUIRE(other.good());
+  }
+  CHECK_THROWS_WITH_AS(place.go(Json::object(), train::Begin::kResume), doctest::Contains("\"model checksum\""), Error);
 }
 
 TEST_CASE("an exported model is the trained one, in safetensors and in .bin, and loads again") {

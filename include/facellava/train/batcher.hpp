@@ -43,7 +43,8 @@ class Batcher {
     Batch b;
     for (std::size_t i = 0; i < read.samples.size(); ++i)
       b.media.push_back(media_of(read.samples[i], std::move(read.known[i])));
-    b.rows = batch_rows(read.samples);
+    for (Sample& s : read.samples) b.targets.push_back(std::move(s.targets));
+    if (data_.options().conversations == Conversations::kRead) b.rows = batch_rows(read.samples);
     return b;
   }
 
@@ -64,11 +65,16 @@ class Batcher {
   std::vector<Batch::Medium> media_of(Sample& s, std::vector<Batch::Medium> media) {
     if (media.empty()) {
       const auto& paths = data_[s.index].media;
-      for (std::size_t m = 0; m < s.request.media.size(); ++m)
-        media.push_back(
-            {s.request.media[m].kind, look(paths[m], s.request.media[m]), std::move(s.request.media[m].points)});
+      bool frozen = true;
+      for (std::size_t m = 0; m < s.request.media.size(); ++m) {
+        run::MediumInput& in = s.request.media[m];
+        const bool trained = model_.parameters().trains(tower_part(in.kind));
+        media.push_back({in.kind, trained ? Features() : look(paths[m], in), std::move(in.points), {}});
+        if (trained) media.back().pixels = std::move(in.pixels);
+        frozen = frozen && !trained;
+      }
       const std::lock_guard lock(mutex_);
-      if (bytes_ <= most_bytes_) kept_.emplace(s.index, media);
+      if (frozen && bytes_ <= most_bytes_) kept_.emplace(s.index, media);
     }
     s.request.media.clear();
     for (const Batch::Medium& m : media) s.request.media.push_back({m.kind, {}, {}});

@@ -68,7 +68,8 @@ inline std::vector<Indices> packed_runs(const DataSet& data, std::span<const std
     Sample s = data.encode(i);
     const auto behind = Index(s.request.ids.size() - prefix_of(s.request.ids));
     const bool joins = !runs.empty() && runs.back().size() < most.samples && rows + behind <= most.rows &&
-                       same_media(data[first.index], data[i]) && share_prefix(first, s);
+                       same_media(data[first.index], data[i]) && share_prefix(first, s) &&
+                       (data.options().heads.empty() || data[first.index].labels == data[i].labels);
     if (joins) {
       runs.back().push_back(i);
       rows += behind;

@@ -13,7 +13,7 @@
 #include "facellava/train/batcher.hpp"
 #include "facellava/train/export.hpp"
 #include "facellava/train/prefetch.hpp"
-#include "facellava/train/run_config.hpp"
+#include "facellava/train/run_identity.hpp"
 
 namespace facellava::train {
 
@@ -85,15 +85,23 @@ struct StepReport {
 
 // As a line of metrics.jsonl.
 inline nlohmann::json metrics_of(const StepReport& r) {
-  return {{"step", r.step},
-          {"epoch", r.epoch},
-          {"loss", r.result.loss},
-          {"learning_rate", r.result.rate},
-          {"grad_norm", r.result.grad_norm},
-          {"tokens", r.result.rows},
-          {"supervised_tokens", r.result.supervised},
-          {"seconds", r.seconds},
-          {"tokens_per_second", r.seconds > 0 ? double(r.result.rows) / r.seconds : 0.0}};
+  nlohmann::json out{{"step", r.step},
+                     {"epoch", r.epoch},
+                     {"loss", r.result.loss},
+                     {"learning_rate", r.result.rate},
+                     {"grad_norm", r.result.grad_norm},
+                     {"tokens", r.result.rows},
+                     {"supervised_tokens", r.result.supervised},
+                     {"seconds", r.seconds},
+                     {"tokens_per_second", r.seconds > 0 ? double(r.result.rows) / r.seconds : 0.0}};
+  if (r.result.parts.heads.empty()) return out;
+  out["token_loss"] = r.result.parts.tokens;
+  for (const HeadLoss& h : r.result.parts.heads) {
+    nlohmann::json& head = out["heads"][h.name] = {{"labels", h.labels}};
+    if (h.labels > 0)
+      head.update({{"loss", h.loss}, {h.kind == HeadKind::kRegression ? "error" : "accuracy", h.score}});
+  }
+  return out;
 }
 
 struct RunHooks {
@@ -104,8 +112,8 @@ struct RunHooks {
 enum class Begin { kNew, kResume };
 enum class Ended { kDone, kStopped };
 
-// The output folder, with run.json, which has every field. Errors: kFile (it cannot be written), kArgument (a new run
-// where one was begun; a model that the run's own would replace).
+// The output folder; what is in it stays. Errors: kFile (it cannot be made), kArgument (a new run where one was begun;
+// a model that the run's own would replace).
 inline void prepare_output(const RunConfig& c, Begin begin) {
   detail::make_folder(c.output);
   std::error_code none;
@@ -114,8 +122,6 @@ inline void prepare_output(const RunConfig& c, Begin begin) {
                                           c.model + "; choose another output folder");
   if (begin == Begin::kNew && !Checkpoints(detail::in_folder(c.output, "checkpoints"), 1).steps().empty())
     throw Error(ErrorKind::kArgument, c.output + ": a run was begun here; resume it, or choose another output folder");
-  const std::string text = c.effective.dump(2) + "\n";
-  io::write_file_atomically(detail::in_folder(c.output, "run.json"), std::as_bytes(std::span(text)));
 }
 
 class Run {
@@ -131,9 +137,10 @@ class Run {
     step_options_ = config.step;
     step_options_.rate.steps = plan_.steps();
     check_rate(step_options_.rate);
-    identity_ = identity();
-    if (begin == Begin::kResume) done_ = checkpoints_.load(identity_, model.parameters());
+    identity_ = run_identity(config, model);
     prepare_output(config, begin);
+    if (begin == Begin::kResume) done_ = checkpoints_.load(identity_, model.parameters());
+    write("run.json", config.effective.dump(2) + "\n");
     write("metrics.jsonl", kept_metrics());
   }
 
@@ -191,16 +198,6 @@ class Run {
     return std::make_unique<Prefetch<ReadStep>>(std::move(make), std::size_t(config_.prefetch));
   }
 
-  // What must be the same for a run to go on: all that changes results.
-  nlohmann::json identity() const {
-    nlohmann::json same = config_.effective;
-    for (const char* key : {"output", "save_every", "keep", "export", "export_format", "feature_cache_mib", "recompute",
-                            "loss_chunk", "prefetch"})
-      same.erase(key);
-    const io::MappedFile file(config_.data, io::Load::kMap);
-    same["data checksum"] = detail::hexadecimal(detail::checksum(file.bytes()));
-    return same;
-  }
   // The lines of the steps that are done.
   std::string kept_metrics() const {
     std::ifstream file(at("metrics.jsonl"));
@@ -213,6 +210,7 @@ class Run {
       detail::make_folder(at("adapter"));
       write_adapter(at("adapter"), model_.parameters(), config_.model);
     }
+    if (!config_.parameters.heads.empty()) write_heads(at("heads.safetensors"), model_.parameters(), config_.effective);
     if (config_.export_files.empty()) return;
     constexpr std::string_view kFormats[] = {"f32", "f16", "bf16"};
     const auto format = std::find(std::begin(kFormats), std::end(kFormats), config_.export_format);
