@@ -1,5 +1,4 @@
-// facellava random: a model folder of a compiled configuration with random weights, to measure with.
-#include <cmath>
+// facellava random: a model folder of a compiled configuration with random weights, to measure with or to train.
 #include <filesystem>
 #include <iostream>
 
@@ -22,19 +21,25 @@ struct RandomOptions {
   std::uint64_t seed = 0;
 };
 
-// Scales of norms are 1, biases 0, matrices even over ±sqrt(3 / columns): activations keep their size.
+// Of standard deviation 1, within ± 3.5: the sum of four even numbers of 16 bits.
+float bell(Rng& random) {
+  const std::uint64_t bits = random.next();
+  const auto sum = float((bits & 0xffff) + (bits >> 16 & 0xffff) + (bits >> 32 & 0xffff) + (bits >> 48));
+  return (sum - 2 * 65535.f) * (1.7320508f / 65536);
+}
+
+// As models begin that are trained from nothing: scales of norms 1, biases 0, all else of standard deviation 0.02.
 void fill(std::vector<std::byte>& out, const io::TensorInfo& t, Format format, std::uint64_t seed) {
   const Index rows = t.shape[0], columns = *io::checked_count(t.shape) / rows, step = row_bytes(format, columns);
   out.assign(std::size_t(rows * step), std::byte{});
-  const bool vector = t.shape.size() == 1;
-  const float constant = vector && t.name.ends_with(".weight") ? 1.f : 0.f;
-  const float width = std::sqrt(3.f / float(columns));
+  const bool drawn = t.shape.size() > 1 || t.name.ends_with("class_embedding");
+  const float constant = t.name.ends_with(".weight") ? 1.f : 0.f;
   io::in_shares(rows, 0, [&](Index first, Index end) {
     std::vector<float> row(std::size_t(columns), constant);
     for (Index r = first; r < end; ++r) {
       Rng random(seed + std::uint64_t(r) * 0x9e3779b97f4a7c15u);
-      if (!vector)
-        for (float& x : row) x = width * (float(random.next() >> 40) * 0x1p-23f - 1);
+      if (drawn)
+        for (float& x : row) x = 0.02f * bell(random);
       quantise_row(format, out.data() + r * step, row.data(), columns);
     }
   });
@@ -77,7 +82,8 @@ void write_random(const RandomOptions& o) {
 
 void add_random(CLI::App& app) {
   auto o = std::make_shared<RandomOptions>();
-  CLI::App* command = app.add_subcommand("random", "Write a model folder with random weights, to measure with");
+  CLI::App* command =
+      app.add_subcommand("random", "Write a model folder with random weights, to measure with or to train");
   command->add_option("--config", o->config, "Compiled configuration, by name")->required();
   command->add_option("--to", o->to, "Folder to write")->required();
   command->add_option("--format", o->format, "f32, f16 or bf16")

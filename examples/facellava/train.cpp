@@ -47,6 +47,12 @@ train::DataSet open_data(const train::RunConfig& c, const run::ModelFolder& fold
   if (c.padding != "model") o.padding = c.padding == "square" ? media::Padding::kSquare : media::Padding::kNone;
   o.root = c.root;
   o.videos = video_source();
+  o.heads = c.parameters.heads;
+  o.head_tower = c.parameters.head_tower;
+  if (c.stage == train::Stage::kTower) {
+    o.conversations = train::Conversations::kSkipped;
+    return {c.data, nullptr, std::move(o)};
+  }
   auto words = c.tokenizer.empty()
                    ? text::load_tokenizer(c.model)
                    : text::Tokenizer::from_file(c.tokenizer, text::read_legacy(c.model + "/tokenizer_config.json"));
@@ -71,8 +77,10 @@ void print_checked(std::span<const train::CheckedGradient> checked) {
 
 std::string described(const train::StepReport& r) {
   char text[160];
-  std::snprintf(text, sizeof text, "loss %.4f, rate %.3g, gradient norm %.4g, %.0f tokens/s", r.result.loss,
-                r.result.rate, r.result.grad_norm, r.seconds > 0 ? double(r.result.rows) / r.seconds : 0.0);
+  const int n = std::snprintf(text, sizeof text, "loss %.4f, rate %.3g, gradient norm %.4g", r.result.loss,
+                              r.result.rate, r.result.grad_norm);
+  if (r.result.rows > 0 && r.seconds > 0)
+    std::snprintf(text + n, sizeof text - std::size_t(n), ", %.0f tokens/s", double(r.result.rows) / r.seconds);
   return text;
 }
 
@@ -106,8 +114,8 @@ void run_training(const TrainOptions& o) {
   if (!c.adapter.empty()) train::load_adapter(c.adapter, model->parameters());
   if (o.check > 0) {
     train::Batcher batcher(data, *model, 0);
-    train::StepPlan plan(c, samples, train::modality_lengths(data, samples));
-    return print_checked(train::check_gradients(*model, batcher.make(plan.at(0)[0]), o.check));
+    const auto packs = train::StepPlan(c, data, samples).at(0)[0];
+    return print_checked(train::check_gradients(*model, batcher.finish(batcher.read(packs)), o.check));
   }
   train::Run run(c, data, samples, *model, begin);
   if (!o.gradients.empty() && run.done() < run.steps()) {

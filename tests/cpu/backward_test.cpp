@@ -218,6 +218,30 @@ TEST_CASE("cross entropy") {
       cross_entropy(dev, out[0].vector(), out[1].matrix(), array(labels), 0.2f);
     });
 }
+TEST_CASE("means of rows and losses of labels") {
+  const std::vector<int> index{2, 1, 0, 2, 5, 4};
+  for (const Index n : {1, 7, 100}) {
+    for (const Index r : {1, 3, 6}) {
+      check_op({Random<float>(6, n, 1, 2)}, {Random<float>(r, n, 2)}, 8 * kEps,
+               [&](auto& dev, auto& in, auto& out) { mean_rows(dev, out[0].matrix(), in[0].matrix(), array(index)); });
+      check_op({Random<float>(r, n, 1, 2)}, {Random<float>(6, n, 2, 1)}, 8 * kEps, [&](auto& dev, auto& in, auto& out) {
+        mean_rows_backward(dev, out[0].matrix(), in[0].matrix(), array(index));
+      });
+    }
+    Random<float> targets(5, n, 3);
+    for (std::size_t i = 0; i < targets.values.size(); ++i) targets.values[i] = float(int(i % 4) - 1) / 2;
+    check_op({targets}, {Random<float>(5, n, 1, 1), Random<float>(5, n, 2, 3, 4)}, 16 * kEps,
+             [&](auto& dev, auto& in, auto& out) {
+               binary_cross_entropy(dev, out[0].matrix(), out[1].matrix(), in[0].matrix(), 0.2f);
+             });
+    targets.values[0] = std::numeric_limits<float>::quiet_NaN();
+    for (const Distance how : {Distance::kSquared, Distance::kSmoothL1})
+      check_op({targets}, {Random<float>(5, n, 1, 1), Random<float>(5, n, 2, 3, 4)}, 16 * kEps,
+               [&](auto& dev, auto& in, auto& out) {
+                 regression_loss(dev, out[0].matrix(), out[1].matrix(), in[0].matrix(), how, 0.2f);
+               });
+  }
+}
 TEST_CASE("optimisers, with masters of bf16 weights and without; sums of squares") {
   for (Index n : {1, 9, 333}) {
     const Index m = 70;

@@ -55,6 +55,21 @@ TEST_CASE("rows: embed, add_rows, gather_rows") {
   CHECK_THROWS_AS(scatter_add_rows(dev, dx.matrix(), dy.matrix(), array(beyond)), Error);
   embed_dw(dev, None{}, dy.matrix(), array(beyond));  // nobody wants it: nobody looks
 }
+TEST_CASE("means of rows") {
+  ref::Device dev;
+  const std::vector<int> index{2, 1, 0, 2, 5, 4}, beyond{2, 1, 0, 2, 6, 4};
+  for (const Index r : {1, 2, 3, 6})
+    check_backward(
+        {{Random<float>(6, 3, 1, 1)}}, r, 3,
+        [&](auto& y, auto& x) { mean_rows(dev, y.matrix(), x[0].matrix(), array(index)); },
+        [&](auto& d, auto& dy, auto&, auto&) { mean_rows_backward(dev, d[0].matrix(), dy.matrix(), array(index)); });
+  Random<double> x(6, 3, 1), y(3, 3, 2), uneven(4, 3, 2);
+  mean_rows(dev, y.matrix(), x.matrix(), array(index));
+  CHECK(y.matrix()(1, 2) == doctest::Approx((x.matrix()(0, 2) + x.matrix()(2, 2)) / 2));
+  CHECK_THROWS_AS(mean_rows(dev, y.matrix(), x.matrix(), array(beyond)), Error);
+  CHECK_THROWS_AS(mean_rows_backward(dev, x.matrix(), y.matrix(), array(beyond)), Error);
+  CHECK_THROWS_AS(mean_rows(dev, uneven.matrix(), x.matrix(), array(index)), Error);
+}
 TEST_CASE("norms") {
   ref::Device dev;
   const auto column = [](Duals& v) { return View<Dual, Host, kDyn>(v.values.data(), v.rows); };
@@ -195,6 +210,42 @@ TEST_CASE("cross entropy: the gradient takes the place of the logits") {
   for (Index c = 0; c < vocabulary; ++c) sum += std::exp(x.matrix()(1, c).value);
   CHECK(nll.values[1].value == doctest::Approx(std::log(sum) - x.matrix()(1, 0).value));
   CHECK_THROWS_AS(cross_entropy(dev, nll.vector(), logits.matrix(), array(beyond), 1), Error);
+}
+TEST_CASE("losses of labels: the gradient takes the place of what was said; a missing label counts for nothing") {
+  ref::Device dev;
+  const double unknown = std::numeric_limits<double>::quiet_NaN();
+  Duals x(3, 4, 1, 2, 3), loss(3, 4, 2);
+  for (std::size_t i = 0; i < x.values.size(); ++i) x.values[i].slope = double(i % 5) - 1.7;
+  Random<double> targets(3, 4, 3);
+  const auto check = [&](double missing, auto run) {
+    targets.values[5] = missing;
+    auto said = x;
+    run(said);
+    double slope = 0;
+    for (const Dual& l : loss.values) slope += 0.25 * l.slope;
+    check_slope(slope, inner(said, x));
+    CHECK(loss.matrix()(1, 1).value == 0);
+    CHECK(said.matrix()(1, 1).value == 0);
+    return said;
+  };
+  for (std::size_t i = 0; i < 12; ++i) targets.values[i] = double(i % 3) / 2;
+  x.values[2].value = 0.4;
+  for (const double far : {1.0, 40.0}) {  // where e^x and e^−x alone would not do
+    x.values[0].value *= far;
+    x.values[1].value *= -far;
+    check(-1, [&](auto& said) { binary_cross_entropy(dev, loss.matrix(), said.matrix(), targets.matrix(), 0.25f); });
+    const double v = x.values[2].value, t = targets.values[2], p = 1 / (1 + std::exp(-v));
+    CHECK(loss.values[2].value == doctest::Approx(-t * std::log(p) - (1 - t) * std::log(1 - p)));
+  }
+  for (const Distance how : {Distance::kSquared, Distance::kSmoothL1}) {
+    check(unknown,
+          [&](auto& said) { regression_loss(dev, loss.matrix(), said.matrix(), targets.matrix(), how, 0.25f); });
+    const double e = x.values[0].value - targets.values[0], f = x.values[2].value - targets.values[2];
+    REQUIRE(std::abs(e) > 1);
+    REQUIRE(std::abs(f) < 1);
+    CHECK(loss.values[0].value == doctest::Approx(how == Distance::kSquared ? e * e : std::abs(e) - 0.5));
+    CHECK(loss.values[2].value == doctest::Approx(how == Distance::kSquared ? f * f : f * f / 2));
+  }
 }
 TEST_CASE("optimisers against their formulas, step by step") {
   ref::Device dev;

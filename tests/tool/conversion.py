@@ -80,6 +80,14 @@ class Conversion(ToolTest):
         self.assertEqual([f.read_bytes() for f in first], [f.read_bytes() for f in second])
         tensors = read_safetensors(first[0])
         self.assertTrue(all(t.dtype == "BF16" for t in tensors.values()))
+        self.good("random", "--config", "tiny", "--to", "f", "--format", "f32")
+        for name, tensor in read_safetensors(self.folder / "f" / "model.safetensors").items():
+            values = tensor.flat()
+            if len(tensor.shape) == 1 and not name.endswith("class_embedding"):
+                self.assertEqual({1.0 if name.endswith(".weight") else 0.0}, set(values), name)
+            else:  # fewer than 1000 numbers estimate a deviation within a fifth
+                deviation = (sum(v * v for v in values) / len(values)) ** 0.5
+                self.assertLess(abs(deviation - 0.02), 0.001 if len(values) > 1000 else 0.006, name)
         asked = self.json("ask", "--model", "r", "--prompt", "Hello", "--landmarks", "none", "--max-new-tokens", "3")
         self.assertEqual(3, len(asked["generated_ids"]))
         self.refused(["--config", "demo"], "random", "--config", "no-such", "--to", "x")

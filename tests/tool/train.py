@@ -2,8 +2,10 @@
 
 import json
 import random
+import resource
 import signal
 import subprocess
+import time
 
 from support import Tensor, ToolTest, floats, read_safetensors, write_safetensors
 
@@ -123,6 +125,69 @@ class Train(ToolTest):
             self.assertEqual((self.folder / "whole" / file).read_bytes(), (self.folder / "out" / file).read_bytes())
         steps = [json.loads(line)["step"] for line in (self.folder / "out" / "metrics.jsonl").read_text().splitlines()]
         self.assertEqual(list(range(1, 25)), steps)
+
+    def test_what_cannot_be_written_loses_nothing(self):
+        """A limit on the size of files stands for a full disk: of a checkpoint's, then of the metrics'."""
+        run = {"steps": 40, "save_every": 2, "learning_rate": 1e-3, "keep": 100, "batch_size": 1}
+        whole = self.config("whole.json", output=str(self.folder / "whole"), **run)
+        self.assertEqual(0, self.call("train", "--config", whole).returncode)
+        config, out = self.config(**run), self.folder / "out"
+        for limit, word in ((100000, "state.safetensors"), (200, "metrics.jsonl")):
+            before = len(list(out.glob("checkpoints/step-*")))
+            begun = subprocess.Popen(
+                [self.tool, "train", "--config", config, "--quiet", *(["--resume"] if before else [])], cwd=self.folder,
+                stderr=subprocess.PIPE, text=True, restore_signals=False,  # SIGXFSZ stays ignored: writes fail instead
+            )  # fmt: skip
+            while len(list(out.glob("checkpoints/step-*"))) == before:
+                self.assertIsNone(begun.poll())
+                time.sleep(0.001)
+            resource.prlimit(begun.pid, resource.RLIMIT_FSIZE, (limit, limit))
+            _, said = begun.communicate(timeout=60)
+            self.assertEqual(1, begun.returncode, said)
+            self.assertIn(word, said)
+            self.assertFalse((out / "checkpoints" / "partial").exists())
+            for checkpoint in out.glob("checkpoints/step-*"):
+                self.assertEqual({"state.json", "state.safetensors"}, {f.name for f in checkpoint.iterdir()})
+        self.assertEqual(0, self.call("train", "--config", config, "--resume").returncode)
+        for file in ("checkpoints/step-00000040/state.safetensors", "model/model.safetensors"):
+            self.assertEqual((self.folder / "whole" / file).read_bytes(), (out / file).read_bytes())
+        steps = [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()]
+        self.assertEqual(list(range(1, 41)), steps)
+
+    def test_resuming_with_another_configuration_changes_nothing(self):
+        self.assertEqual(0, self.call("train", "--config", self.config(steps=2, export="none")).returncode)
+        kept = (self.folder / "out" / "run.json").read_text()
+        for changes, word in (({"learning_rate": 1e-3}, '"learning_rate"'), ({"pack": 2}, '"pack"')):
+            config = self.config("other.json", steps=2, export="none", **changes)
+            self.refused([word], "train", "--config", config, "--resume", "--quiet")
+            self.assertEqual(kept, (self.folder / "out" / "run.json").read_text())
+        self.refused(['"instruction set"'], "train", "--config", self.config(steps=2, export="none"), "--resume",
+                     "--quiet", "--isa", "portable")  # fmt: skip
+
+    def test_a_tower_from_nothing(self):
+        self.good("random", "--config", "tiny", "--to", "begin", "--tokenizer", self.tiny / "tokenizer.model")
+        faces = [self.record(f, "", "") for f in "ab"]
+        labels = [{"who": "a", "aus": [0, 1]}, {"who": "b", "aus": [1, None]}]
+        records = [{"image": r["image"], "labels": l} for r, l in zip(faces, labels)]
+        heads = {"who": {"kind": "class", "names": ["a", "b"]}, "aus": {"kind": "multi_label", "names": ["1", "2"]}}
+        tower = {"model": "begin", "data": str(self.write("labels.json", records)), "stage": "tower", "heads": heads,
+                 "learning_rate": 3e-3, "steps": 60, "output": "eye"}  # fmt: skip
+        done = self.call("train", "--config", self.config(**tower), *self.lines)
+        self.assertEqual((0, b""), (done.returncode, done.stderr))
+        last = json.loads((self.folder / "eye" / "metrics.jsonl").read_text().splitlines()[-1])
+        self.assertLess(last["loss"], 0.2)
+        self.assertEqual([1, 1], [last["heads"][h]["accuracy"] for h in ("who", "aus")])
+        shapes = {n: t.shape for n, t in read_safetensors(self.folder / "eye" / "heads.safetensors").items()}
+        want = {"who.weight": [2, 32], "who.bias": [2], "aus.weight": [2, 32], "aus.bias": [2]}
+        self.assertEqual(want, shapes)
+        for name in read_safetensors(self.folder / "eye" / "model" / "model.safetensors"):
+            self.assertNotIn("heads", name)
+        for stage, changes in (("stage1", {}), ("stage2", {"train_towers": True})):
+            config = self.config(model="eye/model", stage=stage, steps=2, output=stage, export="none", **changes)
+            done = self.call("train", "--config", config, *self.lines)
+            self.assertEqual((0, b""), (done.returncode, done.stderr), stage)
+        wrong = self.config(**(tower | {"data": str(self.write("wrong.json", [records[0] | {"labels": {"who": "c"}}]))}))
+        self.refused(["labels.who", "one of a, b"], "train", "--config", wrong, "--quiet")
 
     def test_terminated(self):
         config = self.config(steps=100000, save_every=0)

@@ -86,9 +86,10 @@ TEST_CASE("questions about one picture: each segment sees what the sample alone 
     const DataSet data =
         data_set(Json::array({about(kFaceA, tag + "How old?", "Thirty."), about(kFaceA, tag + "Who?", "A man."),
                               about(kFaceA, tag + " Is it real?", "Yes, it is.")}));
-    const auto runs = packed_runs(data, all_of(data), 4096);
+    const auto runs = packed_runs(data, all_of(data), {.rows = 4096});
     REQUIRE(runs == std::vector<Indices>{{0, 1, 2}});
-    const Sample packed = load_packed(data, runs[0]);
+    Sample packed = encode_packed(data, runs[0]);
+    data.load_media(packed);
     CHECK(packed.request.media.size() == 1);
     const BatchRows rows = batch_rows(std::span(&packed, 1));
     CHECK(Index(rows.ids.size()) == rows_of(packed));
@@ -110,11 +111,11 @@ TEST_CASE("questions about one picture: each segment sees what the sample alone 
 }
 
 TEST_CASE("what is not packed: other pictures, other beginnings, text, too many rows, something learned before") {
-  const auto runs_of = [](const Json& records, Index most_rows = 4096) {
+  const auto runs_of = [](const Json& records, const PackLimits& most = {}) {
     DataOptions o = tiny_options();
     o.labels.policy = text::MaskPolicy::kCorrected;
     const DataSet data = data_set(records, o);
-    return packed_runs(data, all_of(data), most_rows);
+    return packed_runs(data, all_of(data), most);
   };
   const Json a = about(kFaceA, "<image>\nHow old?", "Thirty."), b = about(kFaceB, "<image>\nHow old?", "Thirty."),
              late = about(kFaceA, "How old?\n<image>", "Thirty."),
@@ -123,7 +124,8 @@ TEST_CASE("what is not packed: other pictures, other beginnings, text, too many 
   CHECK(runs_of(Json::array({a, a, b, b, a})) == std::vector<Indices>{{0, 1}, {2, 3}, {4}});
   CHECK(runs_of(Json::array({a, late})) == apart);
   CHECK(runs_of(Json::array({text, text})) == apart);
-  CHECK(runs_of(Json::array({a, a}), 300) == apart);  // one alone has more
+  CHECK(runs_of(Json::array({a, a}), {.rows = 300}) == apart);  // one alone has more
+  CHECK(runs_of(Json::array({a, a, a}), {.samples = 2}) == std::vector<Indices>{{0, 1}, {2}});
   Json after = a;
   after["conversations"] = Json::array(
       {turn("human", "Hello"), turn("gpt", "Hello."), turn("human", "<image>\nHow old?"), turn("gpt", "Thirty.")});

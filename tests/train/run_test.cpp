@@ -20,6 +20,7 @@ train::RunConfig configured(const Json& json) { return train::read_run_config(js
 // A run on two pictures, in a folder of its own.
 struct Place {
   Scratch scratch;
+  cpu::Options device = {};
   Json json{{"model", kModel}, {"tower_heads", 4}, {"stage", "stage2"}, {"batch_size", 1},
             {"steps", 5},      {"save_every", 2},  {"keep", 2},         {"learning_rate", 1e-3}};
 
@@ -38,7 +39,7 @@ struct Place {
     all.update(changes);
     const train::RunConfig config = configured(all);
     const run::ModelFolder folder({config.model, "", "", config.tower_heads});
-    const auto model = tiny_in_training(folder, config.parameters, {config.keep_blocks, config.loss_chunk});
+    const auto model = tiny_in_training(folder, config.parameters, {config.keep_blocks, config.loss_chunk}, device);
     const train::DataSet data(config.data, llama(), tiny_options());
     train::Run run(config, data, {0, 1, 2, 3}, *model, begin);
     train::RunHooks hooks;
@@ -89,6 +90,7 @@ TEST_CASE("run.json: unknown fields, wrong types and numbers that make no run ar
 TEST_CASE("a run that was stopped goes on bitwise, and says what it did") {
   const Place whole, parts;
   for (const Json& changes : {Json::object(), Json{{"precision", "bf16"}, {"optimizer", "sgd"}, {"momentum", 0.9}},
+                              Json{{"pack", 2}, {"prefetch", 0}, {"order", "shuffled"}},
                               Json{{"stage", "lora"}, {"lora", {{"r", 2}, {"dropout", 0.2}}}, {"accumulate", 2}}}) {
     CAPTURE(changes.dump());
     fs::remove_all(whole.out(""));
@@ -111,12 +113,46 @@ TEST_CASE("a run that was stopped goes on bitwise, and says what it did") {
   CHECK(!fs::exists(parts.out("checkpoints/step-00000002")));  // of those that were saved the last two stay
 }
 
+TEST_CASE("how far samples are read ahead changes no bit; what cannot be read stops the run where it is needed") {
+  const Place place;
+  const auto want = place.go({{"prefetch", 0}});
+  for (const int ahead : {1, 9}) {
+    fs::remove_all(place.out(""));
+    CHECK(place.go({{"prefetch", ahead}}) == want);
+  }
+  fs::remove_all(place.out(""));
+  Json records = Json::parse(std::ifstream(place.scratch.at("data.json")));
+  records[2]["image"] = place.scratch.at("gone.png");
+  place.scratch.write("data.json", records.dump());
+  CHECK_THROWS_WITH_AS(place.go({{"order", "as_given"}, {"prefetch", 9}, {"save_every", 1}}),
+                       doctest::Contains("gone.png"), Error);
+  CHECK(fs::exists(place.out("checkpoints/step-00000002")));
+}
+
+TEST_CASE("a pack goes through as one: fewer steps in an epoch") {
+  const Place place;
+  Json all = place.json;
+  all.erase("steps");
+  const auto steps = [&](int pack) {
+    all["pack"] = pack;
+    const train::RunConfig config = configured(all);
+    return train::StepPlan(config, train::DataSet(config.data, llama(), tiny_options()),
+                           std::vector<std::size_t>{0, 1, 2, 3})
+        .steps();
+  };
+  CHECK(steps(1) == 4);
+  CHECK(steps(3) == 2);
+  CHECK(steps(4) == 1);
+}
+
 TEST_CASE("checkpoints that do not fit are refused") {
   const Place place;
   place.go(Json::object(), train::Begin::kNew, 2);
   CHECK_THROWS_WITH_AS(place.go(), doctest::Contains("a run was begun here"), Error);
   CHECK_THROWS_WITH_AS(place.go({{"learning_rate", 2e-3}}, train::Begin::kResume),
                        doctest::Contains("another \"learning_rate\": expected 0.001, found 0.002"), Error);
+  const Json kept = Json::parse(std::ifstream(place.out("run.json")));
+  CHECK(kept["learning_rate"] == 1e-3);  // that of the run that is there, not of the one that was refused
   const std::string file = place.out("checkpoints/step-00000002/state.safetensors");
   {
     std::fstream damaged(file, std::ios::in | std::ios::out | std::ios::binary);
@@ -127,6 +163,34 @@ TEST_CASE("checkpoints that do not fit are refused") {
   fs::remove_all(place.out("checkpoints"));
   CHECK_THROWS_WITH_AS(place.go(Json::object(), train::Begin::kResume), doctest::Contains("found none"), Error);
   CHECK_THROWS_AS(place.go({{"output", place.scratch.at("data.json") + "/out"}}), Error);
+}
+
+TEST_CASE("a run goes on with the model that it began with, on the instruction set that it began on") {
+  Place place;
+  const std::string model = place.scratch.at("model");
+  fs::create_directory(model);
+  for (const auto& entry : fs::directory_iterator(kModel)) fs::copy(entry.path(), model);
+  place.json["model"] = model;
+  place.go(Json::object(), train::Begin::kNew, 2);
+  if (cpu::best_isa() != cpu::Isa::kPortable) {
+    place.device.isa = cpu::Isa::kPortable;
+    CHECK_THROWS_WITH_AS(place.go(Json::object(), train::Begin::kResume), doctest::Contains("\"instruction set\""),
+                         Error);
+    place.device = {};
+  }
+  for (const auto& entry : fs::directory_iterator(model)) {  // other dates are no other model
+    fs::permissions(entry.path(), fs::perms::owner_write, fs::perm_options::add);
+    fs::last_write_time(entry.path(), fs::file_time_type::clock::now());
+  }
+  place.go(Json::object(), train::Begin::kResume, 3);
+  {
+    std::fstream other(model + "/pytorch_model-00001-of-00003.bin", std::ios::in | std::ios::out | std::ios::binary);
+    other.seekp(-70000, std::ios::end);
+    const std::string zeros(50000, '\0');
+    other.write(zeros.data(), std::streamsize(zeros.size()));
+    REQUIRE(other.good());
+  }
+  CHECK_THROWS_WITH_AS(place.go(Json::object(), train::Begin::kResume), doctest::Contains("\"model checksum\""), Error);
 }
 
 TEST_CASE("an exported model is the trained one, in safetensors and in .bin, and loads again") {

@@ -87,6 +87,25 @@ void scatter_add_rows(D& dev, DX dx, DY dy, I index) {
   if constexpr (kPresent<DX>) dev.scatter_add_rows(out(dx), in(dy), in(index));
 }
 
+// y[i] = mean over j of x[index[i k + j]], k = rows of index / rows of y.   y [r, n], x [m, n], index [r k] int.  =
+template <class D, class Y, class X, class I>
+void mean_rows(D& dev, Y y, X x, I index) {
+  here<D, Y, X, I>();
+  same<1, 1>(y, x, "mean_rows: width");
+  check_equal(0, y.rows() ? index.rows() % y.rows() : index.rows(), "mean_rows: rows of index over whole rows of y");
+  dev.mean_rows(out(y), in(x), in(index));
+}
+
+// dx[index[i k + j]] += dy[i] / k, i and j ascending.   dx [m, n] or None, dy [r, n], index [r k] int.
+template <class D, class DX, class DY, class I>
+void mean_rows_backward(D& dev, DX dx, DY dy, I index) {
+  here<D, DX, DY, I>();
+  same<1, 1>(dx, dy, "mean_rows_backward: width");
+  check_equal(0, dy.rows() ? index.rows() % dy.rows() : index.rows(),
+              "mean_rows_backward: rows of index over whole rows of dy");
+  if constexpr (kPresent<DX>) dev.mean_rows_backward(out(dx), in(dy), in(index));
+}
+
 // ---- norms and elementwise
 
 // x̂ = x rstd:   dx = or += rstd (w dy − x̂ mean(w dy x̂)), dw += Σ dy x̂.   dx, dy, x [r, n], rstd [r], w [n],
@@ -233,6 +252,32 @@ void cross_entropy(D& dev, N nll, L logits, I labels, float scale) {
   same<0, 0>(nll, logits, "cross_entropy: rows");
   same<0, 0>(labels, logits, "cross_entropy: labels");
   dev.cross_entropy(out(nll), out(logits), in(labels), scale);
+}
+
+// loss = −t log σ(x) − (1 − t) log(1 − σ(x)); the logits x become scale · its gradient, in place. A target below 0 is
+// not counted: loss 0, gradient 0.   loss, logits, targets [r, n].  =
+template <class D, class L, class X, class T>
+void binary_cross_entropy(D& dev, L loss, X logits, T targets, float scale) {
+  here<D, L, X, T>();
+  same<0, 0>(loss, logits, "binary_cross_entropy: rows");
+  same<1, 1>(loss, logits, "binary_cross_entropy: width");
+  same<0, 0>(targets, logits, "binary_cross_entropy: rows of the targets");
+  same<1, 1>(targets, logits, "binary_cross_entropy: width of the targets");
+  dev.binary_cross_entropy(out(loss), out(logits), in(targets), scale);
+}
+
+// With e = y − t:   kSquared: e²;   kSmoothL1: e² / 2 where |e| < 1, else |e| − 1/2 (torch.nn.SmoothL1Loss).
+enum class Distance { kSquared, kSmoothL1 };
+// loss = the distance; y becomes scale · its gradient, in place. A target that is not a number is not counted: loss 0,
+// gradient 0.   loss, y, targets [r, n].  =
+template <class D, class L, class Y, class T>
+void regression_loss(D& dev, L loss, Y y, T targets, Distance distance, float scale) {
+  here<D, L, Y, T>();
+  same<0, 0>(loss, y, "regression_loss: rows");
+  same<1, 1>(loss, y, "regression_loss: width");
+  same<0, 0>(targets, y, "regression_loss: rows of the targets");
+  same<1, 1>(targets, y, "regression_loss: width of the targets");
+  dev.regression_loss(out(loss), out(y), in(targets), distance, scale);
 }
 
 // ---- optimisers

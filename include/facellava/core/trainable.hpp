@@ -64,6 +64,11 @@ void if_wanted(const Gradient<S, D...>& g, auto&& f) {
 }
 void if_wanted(None, auto&& f) { f(None{}); }
 
+template <class T>
+inline constexpr bool kIsGradient = false;
+template <class S, Index... D>
+inline constexpr bool kIsGradient<Gradient<S, D...>> = true;
+
 // What an adapter's products need: the input as it sees it, and two of the width of its rank.
 struct AdapterRows {
   Adapter::Factor x, t, scaled;  // [rows, in], [rows, rank]
@@ -112,7 +117,9 @@ void linear(D& dev, Y y, X x, const TrainableTensor<S, O, I>& w, const B& bias, 
 
 template <class D, class DX, class DY, class S, Index O, Index I>
 void linear_dx(D& dev, DX dx, DY dy, const TrainableTensor<S, O, I>& w, Write write) {
-  if constexpr (kPresent<DX>) {
+  if constexpr (detail::kIsGradient<DX>) {
+    detail::if_wanted(dx, [&](auto d) { linear_dx(dev, d, dy, w, write); });
+  } else if constexpr (kPresent<DX>) {
     linear_dx(dev, dx, dy, static_cast<const StoredTensor<S, O, I>&>(w), write);
     if (!w.adapter) return;
     const Adapter& a = *w.adapter;
@@ -144,6 +151,10 @@ void linear_dw(D& dev, const Gradient<S, O, I>& dw, DB dbias, DY dy, X x) {
 template <class D, class S, Index... N, class DY, class I>
 void embed_dw(D& dev, const Gradient<S, N...>& dw, DY dy, I ids) {
   detail::if_wanted(dw, [&](auto g) { embed_dw(dev, g, dy, ids); });
+}
+template <class D, class S, Index... N, class DY, class I>
+void mean_rows_backward(D& dev, const Gradient<S, N...>& dx, DY dy, I index) {
+  detail::if_wanted(dx, [&](auto g) { mean_rows_backward(dev, g, dy, index); });
 }
 template <class D, class DX, class S, Index N, class DY, class R, class X, class W>
 void rms_norm_backward(D& dev, DX dx, const Gradient<S, N>& dw, DY dy, R rstd, X x, const W& w, Write write) {

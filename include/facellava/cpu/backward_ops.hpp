@@ -63,6 +63,24 @@ class BackwardOps : public AttentionBackward {
         if (index(r) >= 0) kernels_->axpy(dx.row(index(r)) + first, dy.row(r) + first, 1.f, n);
     });
   }
+  void mean_rows(Mat y, CMat x, Array<int> index) {
+    const Index k = y.rows() ? index.rows() / y.rows() : 0;
+    for (Index i = 0; i < index.rows(); ++i) check_index(index(i), x.rows(), "mean_rows: index");
+    each_row(y.rows(), k * y.size(1), [&](Index r, int) {
+      float* row = y.row(r);
+      std::fill_n(row, y.size(1), 0.f);
+      for (Index j = 0; j < k; ++j) kernels_->axpy(row, x.row(index(r * k + j)), 1.f, y.size(1));
+      for (Index c = 0; c < y.size(1); ++c) row[c] /= float(k);
+    });
+  }
+  void mean_rows_backward(Mat dx, CMat dy, Array<int> index) {
+    const Index k = dy.rows() ? index.rows() / dy.rows() : 0;
+    for (Index i = 0; i < index.rows(); ++i) check_index(index(i), dx.rows(), "mean_rows_backward: index");
+    each_chunk(dy.size(1), index.rows(), [&](Index first, Index n) {
+      for (Index i = 0; i < index.rows(); ++i)
+        kernels_->axpy(dx.row(index(i)) + first, dy.row(i / k) + first, 1 / float(k), n);
+    });
+  }
 
   template <class DW>
   void rms_norm_backward(Mat dx, DW dw, CMat dy, CVec rstd, CMat x, CVec w, Write write) {
@@ -118,6 +136,26 @@ class BackwardOps : public AttentionBackward {
       nll(r) = e.top + std::log(e.sum) - row[label];
       backward().softmax(row, e.top, scale / e.sum, n);
       row[label] -= scale;
+    });
+  }
+  void binary_cross_entropy(Mat loss, Mat logits, CMat targets, float scale) {
+    each_row(logits.rows(), logits.size(1), [&](Index r, int) {
+      for (Index c = 0; c < logits.size(1); ++c) {
+        const float x = logits(r, c), t = targets(r, c), small = std::exp(-std::abs(x));
+        const bool counted = !(t < 0);
+        loss(r, c) = counted ? std::max(x, 0.f) - t * x + std::log1p(small) : 0;
+        logits(r, c) = counted ? scale * ((x < 0 ? small : 1) / (1 + small) - t) : 0;
+      }
+    });
+  }
+  void regression_loss(Mat loss, Mat y, CMat targets, Distance distance, float scale) {
+    each_row(y.rows(), y.size(1), [&](Index r, int) {
+      for (Index c = 0; c < y.size(1); ++c) {
+        const float e = y(r, c) - targets(r, c), size = std::abs(e);
+        const bool counted = !std::isnan(targets(r, c)), squared = distance == Distance::kSquared;
+        loss(r, c) = !counted ? 0 : squared ? e * e : size < 1 ? e * e / 2 : size - 0.5f;
+        y(r, c) = !counted ? 0 : scale * (squared ? 2 * e : std::clamp(e, -1.f, 1.f));
+      }
     });
   }
 

@@ -69,6 +69,7 @@ class Engine {
   }
 
   Isa isa() const { return isa_; }
+  std::string instruction_set() const { return std::string(isa_name(isa_)); }
   Precision precision() const { return precision_; }
   int threads() const { return pool_.size(); }
 

@@ -43,6 +43,25 @@ class BackwardOps : public ImageOps {
       for (Index c = 0; c < dy.size(1); ++c) dx(index(r), c) += dy(r, c);
     }
   }
+  void mean_rows(auto y, auto x, auto index) {
+    using R = Field<decltype(y)>;
+    const Index k = y.rows() ? index.rows() / y.rows() : 0;
+    for (Index i = 0; i < index.rows(); ++i) check_index(index(i), x.rows(), "mean_rows: index");
+    for (Index r = 0; r < y.rows(); ++r)
+      for (Index c = 0; c < y.size(1); ++c) {
+        R sum{};
+        for (Index j = 0; j < k; ++j) sum += R(x(index(r * k + j), c));
+        y(r, c) = sum / R(k);
+      }
+  }
+  void mean_rows_backward(auto dx, auto dy, auto index) {
+    using R = Field<decltype(dy)>;
+    const Index k = dy.rows() ? index.rows() / dy.rows() : 0;
+    for (Index i = 0; i < index.rows(); ++i) {
+      check_index(index(i), dx.rows(), "mean_rows_backward: index");
+      for (Index c = 0; c < dy.size(1); ++c) dx(index(i), c) += R(dy(i / k, c)) / R(k);
+    }
+  }
 
   void rms_norm_backward(auto dx, auto dw, auto dy, auto rstd, auto x, const auto& w, Write write) {
     using R = Field<decltype(x)>;
@@ -184,6 +203,33 @@ class BackwardOps : public ImageOps {
         logits(r, c) = label < 0 ? R{} : R(scale) * (c == label ? p - R(1) : p);
       }
     }
+  }
+  void binary_cross_entropy(auto loss, auto logits, auto targets, float scale) {
+    using std::exp, std::log;
+    using R = Field<decltype(logits)>;
+    for (Index r = 0; r < logits.rows(); ++r)
+      for (Index c = 0; c < logits.size(1); ++c) {
+        const R x = logits(r, c), t = R(targets(r, c));
+        const bool counted = !(t < R{});
+        const R small = exp(x < R{} ? x : -x), top = x < R{} ? R{} : x;
+        loss(r, c) = counted ? top - t * x + log(R(1) + small) : R{};
+        logits(r, c) = counted ? R(scale) * ((x < R{} ? small : R(1)) / (R(1) + small) - t) : R{};
+      }
+  }
+  void regression_loss(auto loss, auto y, auto targets, Distance distance, float scale) {
+    using R = Field<decltype(y)>;
+    for (Index r = 0; r < y.rows(); ++r)
+      for (Index c = 0; c < y.size(1); ++c) {
+        const R e = R(y(r, c)) - R(targets(r, c)), size = e < R{} ? -e : e;
+        const bool counted = size < R(1) || R{} < size, near = size < R(1);
+        if (distance == Distance::kSquared) {
+          loss(r, c) = counted ? e * e : R{};
+          y(r, c) = counted ? R(2 * scale) * e : R{};
+        } else {
+          loss(r, c) = !counted ? R{} : near ? R(0.5) * e * e : size - R(0.5);
+          y(r, c) = !counted ? R{} : R(scale) * (near ? e : e < R{} ? R(-1) : R(1));
+        }
+      }
   }
 
   void sum_squares(auto total, auto x) {

@@ -2,11 +2,13 @@
 #pragma once
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "facellava/io/safetensors_writer.hpp"
 #include "facellava/models/config.hpp"
 #include "facellava/train/batch_rows.hpp"
+#include "facellava/train/head_losses.hpp"
 #include "facellava/train/optimizer.hpp"
 
 namespace facellava::train {
@@ -18,10 +20,18 @@ struct Batch {
   BatchRows rows;
   struct Medium {
     text::Medium kind;
-    Features features;
+    Features features;          // none where its tower is trained
     std::vector<float> points;  // [frames, 136], or none
+    std::vector<float> pixels;  // [frames, 3, side, side] where its tower is trained
   };
-  std::vector<std::vector<Medium>> media;  // of each sample, in order
+  std::vector<std::vector<Medium>> media;   // of each sample, in order
+  std::vector<std::vector<float>> targets;  // of each sample, for the heads (train/labels.hpp)
+};
+
+// The parts of a loss.
+struct Losses {
+  double tokens = 0;            // the mean over the supervised rows
+  std::vector<HeadLoss> heads;  // each the mean over its labels, not yet times its weight
 };
 
 class AnyModel {
@@ -30,10 +40,13 @@ class AnyModel {
   virtual const FaceLlavaConfig& config() const = 0;
   virtual Parameters& parameters() = 0;
   virtual std::vector<io::TensorInfo> tensors() const = 0;  // of a checkpoint: run::official_tensors
+  virtual std::string instruction_set() const = 0;          // another one rounds otherwise
 
   virtual Features encode(const run::MediumInput&) = 0;
-  // The mean loss of a batch's supervised rows; gradients += weight · its own.
+  // The loss of a batch, the sum of its parts: that of its rows, if it has any, and the heads' times their weights;
+  // gradients += weight · its own.
   virtual double backward(const Batch&, double weight) = 0;
+  virtual const Losses& losses() const = 0;  // of the last pass
   virtual void zero_gradients() = 0;
   virtual double gradient_norm() = 0;
   virtual void update(const OptimizerOptions&, double rate, double scale, int step) = 0;

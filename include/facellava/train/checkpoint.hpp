@@ -94,28 +94,23 @@ class Checkpoints {
     return all;
   }
 
-  // Errors: kFile (a full disk, no permission); what was there stays.
+  // Errors: kFile (a full disk, no permission); what was there stays, and no part of the new one takes room.
   void save(const RunState& state, Parameters& p) const {
     namespace fs = std::filesystem;
-    const fs::path to = path(state.step), part = fs::path(folder_) / "partial";
+    const fs::path part = fs::path(folder_) / "partial";
     std::error_code none;
-    if (fs::exists(to, none)) return;
-    fs::remove_all(part, none);
-    detail::make_folder(part);
-    std::vector<io::NamedTensor> tensors;
-    nlohmann::json sums = nlohmann::json::object();
-    detail::each_state(p.trained(), [&](const std::string& name, const Values& v) {
-      const auto bytes = std::as_bytes(std::span(v.data, std::size_t(v.count())));
-      tensors.emplace_back(name, io::DType::kF32, std::vector<Index>{v.rows(), v.size(1)}, bytes);
-      sums[name] = detail::hexadecimal(detail::checksum(bytes));
-    });
-    io::write_safetensors((part / detail::kStateTensors).string(), tensors);
-    const std::string text =
-        nlohmann::json{{"step", state.step}, {"config", state.config}, {"checksums", sums}}.dump(1);
-    io::write_file_atomically((part / detail::kStateFile).string(), std::as_bytes(std::span(text)));
-    detail::rename_durably(part, to);
+    if (fs::exists(path(state.step), none)) return;
+    try {
+      save(state, p, part);
+    } catch (...) {
+      fs::remove_all(part, none);
+      throw;
+    }
     const std::vector<long> all = steps();
-    for (std::size_t i = 0; i + std::size_t(keep_) < all.size(); ++i) fs::remove_all(path(all[i]), none);
+    for (std::size_t i = 0; i + std::size_t(keep_) < all.size(); ++i) {
+      fs::rename(path(all[i]), part, none);  // whole or gone
+      fs::remove_all(none ? path(all[i]) : part, none);
+    }
   }
 
   // The newest into p. config: of the run that goes on. Errors: kFile (none there), kFormat (damaged, or of another
@@ -148,6 +143,23 @@ class Checkpoints {
   }
 
  private:
+  void save(const RunState& state, Parameters& p, const std::filesystem::path& part) const {
+    std::error_code none;
+    std::filesystem::remove_all(part, none);
+    detail::make_folder(part);
+    std::vector<io::NamedTensor> tensors;
+    nlohmann::json sums = nlohmann::json::object();
+    detail::each_state(p.trained(), [&](const std::string& name, const Values& v) {
+      const auto bytes = std::as_bytes(std::span(v.data, std::size_t(v.count())));
+      tensors.emplace_back(name, io::DType::kF32, std::vector<Index>{v.rows(), v.size(1)}, bytes);
+      sums[name] = detail::hexadecimal(detail::checksum(bytes));
+    });
+    io::write_safetensors((part / detail::kStateTensors).string(), tensors);
+    const std::string text =
+        nlohmann::json{{"step", state.step}, {"config", state.config}, {"checksums", sums}}.dump(1);
+    io::write_file_atomically((part / detail::kStateFile).string(), std::as_bytes(std::span(text)));
+    detail::rename_durably(part, path(state.step));
+  }
   std::filesystem::path path(long step) const {
     char name[32];
     std::snprintf(name, sizeof name, "%s%08ld", detail::kStep, step);

@@ -1,6 +1,8 @@
 // A training file: its records read and checked, one sample loaded at a time. No sample ever stands in for another: one
 // that is broken is an error, unless the caller says how many may be left out.
 #pragma once
+#include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -15,6 +17,7 @@
 #include "facellava/run/media_files.hpp"
 #include "facellava/run/model_folder.hpp"
 #include "facellava/text/tokenizer.hpp"
+#include "facellava/train/labels.hpp"
 #include "facellava/train/record.hpp"
 #include "facellava/train/sample.hpp"
 
@@ -31,6 +34,9 @@ struct DataOptions {
   Index context = 2048;                            // rows of a sample, visual ones too
   std::string root = {};                           // of relative paths; empty: the folder of the file
   run::VideoSource videos = {};
+  Conversations conversations = Conversations::kRead;  // kSkipped: nor are landmarks read
+  std::vector<Head> heads = {};                        // that learn the records' labels,
+  text::Medium head_tower = text::Medium::kImage;      // from the features of this tower
 };
 
 // As the model in a folder is trained: the released models by v1, though their inference is by llava_v1.
@@ -48,11 +54,12 @@ inline DataOptions data_options(const run::ModelFolder& folder) {
 
 class DataSet {
  public:
-  // Reads the file, and no media. Errors: kFile; kFormat (no JSON, no list, an empty one); kArgument (labels that the
-  // template cannot have). What is wrong with single records waits in them.
+  // Reads the file, and no media. tokenizer: may be null where conversations are skipped. Errors: kFile; kFormat (no
+  // JSON, no list, an empty one); kArgument (labels that the template cannot have). What is wrong with single records
+  // waits in them.
   DataSet(const std::string& file, std::shared_ptr<const text::Tokenizer> tokenizer, DataOptions options)
       : file_(file), tokenizer_(std::move(tokenizer)), options_(std::move(options)) {
-    text::check_label_options(*tokenizer_, options_.prompt_template, options_.labels);
+    if (reads_text()) text::check_label_options(*tokenizer_, options_.prompt_template, options_.labels);
     const nlohmann::json json = io::read_json(file, kMaxDataBytes);
     if (!json.is_array() || json.empty())
       throw Error(ErrorKind::kFormat, file + ": expected a list of records, found " +
@@ -60,7 +67,7 @@ class DataSet {
     const std::filesystem::path root =
         options_.root.empty() ? std::filesystem::path(file).parent_path() : std::filesystem::path(options_.root);
     for (const auto& record : json)
-      for (Record& r : read_record(record, record_count_++, root)) {
+      for (Record& r : read_record(record, record_count_++, root, options_.conversations)) {
         with_landmarks_ = with_landmarks_ || !r.landmarks.empty();
         samples_.push_back(std::move(r));
       }
@@ -97,7 +104,7 @@ class DataSet {
     std::vector<Fault> faults;
     for (std::size_t m = 0; m < r.media.size() && faults.empty(); ++m) s.request.media.push_back(medium(r, m, faults));
     if (!faults.empty()) throw Error(ErrorKind::kFormat, file_ + ": " + faults[0].text());
-    run::check_media(s.request, r.record, options_.model.video.block.frames);
+    if (reads_text()) run::check_media(s.request, r.record, options_.model.video.block.frames);
   }
 
   // What is wrong with a sample, its files included; `seen`: one whose media were checked already, if it has the same.
@@ -106,7 +113,8 @@ class DataSet {
     std::vector<Fault> faults = r.faults;
     if (faults.empty()) {
       encode(i, faults);
-      if (with_landmarks_ && !r.media.empty() && r.landmarks.empty() && options_.model.landmarks != Landmarks::kAbsent)
+      if (with_landmarks_ && reads_text() && !r.media.empty() && r.landmarks.empty() &&
+          options_.model.landmarks != Landmarks::kAbsent)
         faults.push_back(fault(r, "landmarks_2d", "landmarks, which other records have", "none"));
     }
     if (!seen || !same_media(*seen, r))
@@ -127,10 +135,14 @@ class DataSet {
                  what.substr(found + 8) + " (" + what.substr(0, at) + ")");
   }
 
+  bool reads_text() const { return options_.conversations == Conversations::kRead; }
+
   Sample encode(std::size_t i, std::vector<Fault>& faults) const {
     const Record& r = samples_[i];
     Sample s;
     s.index = i;
+    add_labels(s, r, faults);
+    if (!reads_text()) return s;
     s.rows_of_slot = (r.kind == text::Medium::kVideo ? options_.model.video : options_.model.image).features();
     text::LabelledText t;
     try {
@@ -154,6 +166,22 @@ class DataSet {
     return s;
   }
 
+  void add_labels(Sample& s, const Record& r, std::vector<Fault>& faults) const {
+    for (const Head& h : options_.heads)
+      if (const auto expected = add_targets(s.targets, h, r.labels))
+        faults.push_back(fault(r, "labels." + h.name, *expected, r.labels[h.name].dump()));
+    const bool labelled =
+        std::any_of(s.targets.begin(), s.targets.end(), [](float label) { return !std::isnan(label); });
+    const bool fits = r.media.size() == 1 && r.kind == options_.head_tower;
+    if (labelled && !fits)
+      faults.push_back(fault(
+          r, "labels",
+          options_.head_tower == text::Medium::kVideo ? "one video that they are of" : "one image that they are of",
+          detail::number_of(r.media.size(), r.kind == text::Medium::kVideo ? "video" : "image")));
+    if (!labelled && !reads_text() && faults.empty())
+      faults.push_back(fault(r, "labels", "one that a head learns", "none"));
+  }
+
   static std::string nothing_learned(const text::LabelledText& t) {
     if (!t.mismatch) return "none";
     return "every label masked: the policy reference counts " + std::to_string(t.mismatch->counted) + " tokens of " +
@@ -173,7 +201,7 @@ class DataSet {
       return {};
     }
     try {
-      if (r.landmarks.size() == r.media.size())
+      if (r.landmarks.size() == r.media.size() && reads_text())
         read.input.points = run::read_points(r.landmarks[m], r.kind, read.size, options_.model, options_.landmarks);
     } catch (const Error& e) {
       faults.push_back(fault(r, field("landmarks_2d"), "68 landmarks a frame", e));

@@ -30,7 +30,8 @@ class Exporter {
     constexpr io::DType kTypes[] = {io::DType::kF32, io::DType::kF16, io::DType::kBf16};
     check_at_most(2, int(o.format), "format of exported weights", ErrorKind::kArgument);
     for (io::TensorInfo& t : tensors_) t.dtype = kTypes[int(o.format)];
-    for (const Slot& s : model.parameters().slots()) slots_.emplace(io::rename(io::kOfficial, s.name)->name, &s);
+    for (const Slot& s : model.parameters().slots())
+      if (!is_head(s.name)) slots_.emplace(io::rename(io::kOfficial, s.name)->name, &s);
   }
 
   void write(const std::string& folder) {

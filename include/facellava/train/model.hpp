@@ -1,12 +1,12 @@
 // Forward and backward of one compiled model over a batch; compiled once per configuration and device, whatever a run
-// trains. Towers are frozen.
+// trains.
 #pragma once
 #include <numeric>
 #include <utility>
 
 #include "facellava/models/face_llava.hpp"
 #include "facellava/run/finite.hpp"
-#include "facellava/train/any_model.hpp"
+#include "facellava/train/media_groups.hpp"
 
 namespace facellava::train {
 
@@ -24,7 +24,7 @@ class Model final : public AnyModel {
     using Text = Trainable<Host>;
   };
   struct GradientPolicy {
-    using Towers = Absent;
+    using Towers = Gradients<Host>;
     using Projector = Gradients<Host>;
     using Landmarks = Gradients<Host>;
     using Text = Gradients<Host>;
@@ -35,6 +35,8 @@ class Model final : public AnyModel {
   using Visual = Tensor<A, kDyn, kDim>;
   template <TowerConfig T>
   using Path = typename M::template Vision<T>;
+  template <TowerConfig T>
+  using TowerFeatures = Tensor<A, kDyn, T.block.dim>;  // [frames · features, dim]
 
  public:
   // device: what the model's own device is made from. Errors: as Parameters.
@@ -43,14 +45,22 @@ class Model final : public AnyModel {
         const DeviceOptions&... device)
       : options_(o),
         dev_(device...),
+        heads_(p.heads, M::kTowerDim, p.memory),
         parameters_(slots(), folder, p),
         towers_(p.memory),
         vision_(p.memory),
-        memory_(p.memory) {}
+        memory_(p.memory) {
+    const TowerConfig& read = first_group_of_heads() == 0 ? M::kConfig.image : M::kConfig.video;
+    if (!heads_.empty() && read.layers == 0)
+      throw Error(ErrorKind::kArgument, "heads: expected a tower that they read, found none in this model");
+    if (heads_.reads(Pooling::kClassToken) && read.output != ClassToken::kFirst)
+      throw Error(ErrorKind::kArgument, "heads: expected a tower whose features keep the class token, found another");
+  }
 
   const FaceLlavaConfig& config() const override { return M::kConfig; }
   Parameters& parameters() override { return parameters_; }
   std::vector<io::TensorInfo> tensors() const override { return run::official_tensors<M>(); }
+  std::string instruction_set() const override { return dev_.instruction_set(); }
 
   Features encode(const run::MediumInput& m) override {
     Features out;
@@ -63,7 +73,7 @@ class Model final : public AnyModel {
       const TowerRows at(T, 1);
       Tower<T>::forward(dev_, cache, pixels, tower, at.layout(), [&](int k, auto x) { check_finite(x, "tower", k); });
       auto values = std::make_shared<std::vector<float>>(std::size_t(rows * T.block.dim));
-      gather_rows(dev_, Tensor<A, kDyn, T.block.dim>(values->data(), rows), cache.x, at.layout().selected);
+      gather_rows(dev_, TowerFeatures<T>(values->data(), rows), cache.x, at.layout().selected);
       out = std::move(values);
     };
     if (m.kind == text::Medium::kVideo) {
@@ -76,34 +86,15 @@ class Model final : public AnyModel {
   }
 
   double backward(const Batch& b, double weight) override {
-    const BatchRows& r = b.rows;
-    std::vector<int> slots(r.ids.size()), index, labels;
-    std::iota(slots.begin(), slots.end(), 0);
-    for (std::size_t i = 0; i < r.targets.size(); ++i)
-      if (r.targets[i] != text::kIgnored) {
-        index.push_back(int(i));
-        labels.push_back(r.targets[i]);
-      }
-    if (index.empty()) throw Error(ErrorKind::kArgument, "a batch: expected something to learn, found nothing");
-    std::vector<std::vector<Index>> frames;
-    Groups groups = stack(b, frames);
-    const std::vector<int> splice = splice_of(b, groups, frames);
-    const Layout<Host> at{view(r.sequences), view(r.ranges), view(r.positions), view(slots)};
-    Memory m = carve(r, groups[3].first + groups[3].frames * tower_of(3).features(), Index(index.size()));
-
-    see(groups, m.visual);
-    M::embed_rows(dev_, m.text.x[0], view(r.ids), m.visual, view(splice), p_);
-    Text::forward_training(dev_, m.hidden, m.text, m.table, p_.llama, at,
-                           [&](int k, auto x) { check_finite(x, "decoder", k); });
-    check_finite(m.hidden, "decoder, final norm", M::kConfig.llama.layers);
-    Text::loss(dev_, m.nll, m.dhidden, g_.llama, m.loss, m.hidden, view(index), view(labels),
-               float(weight / double(index.size())), p_.llama);
-    Text::backward(dev_, m.dx, g_.llama, m.dhidden, m.text, m.table, p_.llama, at,
-                   [&](int k, auto d) { check_finite(d, "gradient of the decoder", k); });
-    M::embed_rows_backward(dev_, m.dvisual, g_, m.dx, view(r.ids), view(splice));
-    see_backward(groups, m.dvisual);
-    return std::accumulate(m.nll.data, m.nll.data + m.nll.rows(), 0.0) / double(m.nll.rows());
+    MediaGroups groups(M::kConfig, b, parameters_);
+    look(groups);
+    losses_.tokens = b.rows.ids.empty() ? 0 : learn_text(b, groups, weight);
+    const double loss = losses_.tokens + learn_labels(b, groups, weight);
+    losses_.heads = heads_.losses();
+    look_backward(groups);
+    return loss;
   }
+  const Losses& losses() const override { return losses_; }
   void zero_gradients() override { train::zero_gradients(dev_, parameters_); }
   double gradient_norm() override { return train::gradient_norm(dev_, parameters_); }
   void update(const OptimizerOptions& o, double rate, double scale, int step) override {
@@ -119,20 +110,32 @@ class Model final : public AnyModel {
   }
 
  private:
-  // The media of a batch that go through the same modules: of one kind, with landmarks or without.
-  struct Group {
-    Index first = 0, frames = 0;  // row of its first visual token
-    std::vector<float> features, points;
-  };
   template <TowerConfig T>
   struct Eye {
     typename Path<T>::template Training<A> cache[2], d[2];  // with landmarks, without
+    typename Tower<T>::template Training<A> tower[2];
+    Tensor<A, kDyn, T.block.dim> dx[2];  // the gradient of the tower's last output
   };
-  using Groups = std::array<Group, 4>;
-
+  // What a tower has and does not use has no gradient.
+  static bool is_used(std::string_view name) {
+    const run::Part part = run::part_of(name);
+    if (part != run::Part::kImageTower && part != run::Part::kVideoTower) return true;
+    if (name.find(".post_layernorm.") != std::string_view::npos) return false;
+    constexpr std::string_view kLayers = ".encoder.layers.";
+    const auto at = name.find(kLayers);
+    if (at == std::string_view::npos) return true;
+    const TowerConfig& t = part == run::Part::kImageTower ? M::kConfig.image : M::kConfig.video;
+    return std::stoi(std::string(name.substr(at + kLayers.size()))) < t.run_layers;
+  }
   std::vector<Slot> slots() {
     std::vector<Slot> all;
-    M::visit([&](const std::string& name, auto& w, auto& g) { all.push_back(slot_of(name, w, g)); }, "", p_, g_);
+    M::visit(
+        [&](const std::string& name, auto& w, auto& g) {
+          all.push_back(slot_of(name, w, g));
+          if (!is_used(name)) all.back().gradient = nullptr;
+        },
+        "", p_, g_);
+    heads_.add_slots(all);
     return all;
   }
 
@@ -140,79 +143,163 @@ class Model final : public AnyModel {
   static View<const T, Host, kDyn> view(const std::vector<T>& v) {
     return View<const T, Host, kDyn>(v.data(), Index(v.size()));
   }
-  static std::size_t group_of(const Batch::Medium& m) {
-    return std::size_t(m.kind == text::Medium::kVideo) * 2 + m.points.empty();
-  }
-  static constexpr const TowerConfig& tower_of(std::size_t group) {
-    return group < 2 ? M::kConfig.image : M::kConfig.video;
-  }
-
-  // Stacks the media of each group; frames[s][m]: those before medium m of sample s in its group.
-  static Groups stack(const Batch& b, std::vector<std::vector<Index>>& frames) {
-    Groups groups;
-    frames.resize(b.media.size());
-    for (std::size_t s = 0; s < b.media.size(); ++s)
-      for (const Batch::Medium& m : b.media[s]) {
-        Group& g = groups[group_of(m)];
-        const TowerConfig& t = tower_of(group_of(m));
-        check_equal(Index(t.block.frames) * t.features() * t.block.dim, m.features->size(), "features of a medium");
-        if (!m.points.empty()) check_equal(t.block.frames * 2 * kPoints, m.points.size(), "points of a medium");
-        frames[s].push_back(g.frames);
-        g.frames += t.block.frames;
-        g.features.insert(g.features.end(), m.features->begin(), m.features->end());
-        g.points.insert(g.points.end(), m.points.begin(), m.points.end());
-      }
-    for (std::size_t i = 1; i < 4; ++i)
-      groups[i].first = groups[i - 1].first + groups[i - 1].frames * tower_of(i - 1).features();
-    return groups;
-  }
-  // For every row of the batch its visual row, or −1.
-  static std::vector<int> splice_of(const Batch& b, const Groups& groups,
-                                    const std::vector<std::vector<Index>>& frames) {
-    std::vector<int> splice(b.rows.ids.size(), -1);
-    for (const VisualRows& v : b.rows.visual) {
-      const std::size_t group = group_of(b.media[v.sample][v.medium]);
-      const Index features = tower_of(group).features();
-      check_equal(features, v.count, "rows of a frame");
-      const Index row = groups[group].first + (frames[v.sample][v.medium] + v.frame) * features;
-      std::iota(splice.begin() + v.first, splice.begin() + v.first + v.count, int(row));
-    }
-    return splice;
-  }
-
-  // f<T>(eye, group, 0 with landmarks or 1 without, features, points or None) for the groups that have media.
-  void each_group(Groups& groups, auto&& f) {
-    const auto with = [&]<TowerConfig T>(auto& eye, std::size_t i) {
-      Group& g = groups[i];
-      const Tensor<A, kDyn, T.block.dim> features(g.features.data(), g.frames * T.features());
-      if (i % 2 == 0)
-        f.template operator()<T>(eye, g, 0, features, Tensor<A, kDyn, 2 * kPoints>(g.points.data(), g.frames));
-      else
-        f.template operator()<T>(eye, g, 1, features, None{});
-    };
-    for (std::size_t i = 0; i < 4; ++i) {
+  // f<T>(eye, group, its number) for the groups that have media; the number's last bit: without landmarks.
+  void each_eye(MediaGroups& groups, auto&& f) {
+    for (std::size_t i = 0; i < MediaGroups::kCount; ++i) {
       if (groups[i].frames == 0) continue;
       if constexpr (M::kImage)
-        if (i < 2) with.template operator()<M::kConfig.image>(image_, i);
+        if (i < 2) f.template operator()<M::kConfig.image>(image_, groups[i], i);
       if constexpr (M::kVideo)
-        if (i >= 2) with.template operator()<M::kConfig.video>(video_, i);
+        if (i >= 2) f.template operator()<M::kConfig.video>(video_, groups[i], i);
     }
   }
-  void see(Groups& groups, Visual visual) {
-    vision_.carve([&](Arena& a) {
-      each_group(groups, [&]<TowerConfig T>(auto& eye, Group& g, int k, auto, auto) {
-        for (auto* c : {&eye.cache[k], &eye.d[k]}) Path<T>::carve_training(a, *c, g.frames);
+  // f<T>(eye, group, 0 with landmarks or 1 without, points or None).
+  void each_group(MediaGroups& groups, auto&& f) {
+    each_eye(groups, [&]<TowerConfig T>(auto& eye, MediaGroup& g, std::size_t i) {
+      if (i % 2 == 0)
+        f.template operator()<T>(eye, g, 0, Tensor<A, kDyn, 2 * kPoints>(g.points.data(), g.frames));
+      else
+        f.template operator()<T>(eye, g, 1, None{});
+    });
+  }
+
+  bool trains_tower(std::size_t group) const {
+    return parameters_.trains(group < 2 ? run::Part::kImageTower : run::Part::kVideoTower);
+  }
+  // The features of every group: those that are kept, or what its tower, which is trained, says now.
+  void look(MediaGroups& groups) {
+    each_eye(groups, [&]<TowerConfig T>(auto&, MediaGroup& g, std::size_t i) {
+      g.seen = g.features.data();
+      if (trains_tower(i)) g.rows.emplace(T, g.frames / T.block.frames);
+    });
+    towers_.carve([&](Arena& a) {
+      each_eye(groups, [&]<TowerConfig T>(auto& eye, MediaGroup& g, std::size_t i) {
+        if (!g.rows) return;
+        Tower<T>::carve_training(a, eye.tower[i % 2], g.frames, options_.keep);
+        a.take(eye.dx[i % 2], g.frames * T.tokens());
+        TowerFeatures<T> seen, dseen;
+        for (auto* t : {&seen, &dseen}) a.take(*t, g.frames * T.features());
+        g.seen = seen.data;
+        g.dseen = dseen.data;
       });
     });
-    each_group(groups, [&]<TowerConfig T>(auto& eye, Group& g, int k, auto features, auto points) {
+    each_eye(groups, [&]<TowerConfig T>(auto& eye, MediaGroup& g, std::size_t i) {
+      if (!g.rows) return;
+      const View<const float, Host, kDyn, 3 * T.side * T.side> pixels(g.pixels.data(), g.frames);
+      const auto at = g.rows->layout();
+      Tower<T>::forward_training(dev_, eye.tower[i % 2], pixels, tower<T>(p_), at);
+      gather_rows(dev_, g.template features_of<T>(), eye.tower[i % 2].x.back(), at.selected);
+      fill(dev_, g.template gradient_of<T>(), 0);
+      check_finite(g.template features_of<T>(), "tower", T.run_layers);
+    });
+  }
+  void look_backward(MediaGroups& groups) {
+    each_eye(groups, [&]<TowerConfig T>(auto& eye, MediaGroup& g, std::size_t i) {
+      if (!g.rows) return;
+      const auto at = g.rows->layout();
+      auto& dx = eye.dx[i % 2];
+      fill(dev_, dx, 0);
+      scatter_add_rows(dev_, dx, TowerFeatures<T>(g.dseen, g.frames * T.features()), at.selected);
+      Tower<T>::backward(dev_, dx, tower<T>(g_), eye.tower[i % 2], tower<T>(p_), at);
+    });
+  }
+  template <TowerConfig T>
+  static auto& tower(auto& p) {
+    if constexpr (T.block.frames > 1)
+      return p.video_tower;
+    else
+      return p.image_tower;
+  }
+
+  void see(MediaGroups& groups, Visual visual) {
+    vision_.carve([&](Arena& a) {
+      each_eye(groups, [&]<TowerConfig T>(auto& eye, MediaGroup& g, std::size_t i) {
+        for (auto* c : {&eye.cache[i % 2], &eye.d[i % 2]}) Path<T>::carve_training(a, *c, g.frames);
+      });
+    });
+    each_group(groups, [&]<TowerConfig T>(auto& eye, MediaGroup& g, int k, auto points) {
+      const auto features = g.template features_of<T>();
       Path<T>::forward_training(dev_, rows(visual, g.first, features.rows()), eye.cache[k], features, points, p_);
     });
     check_finite(visual, "visual tokens", 0);
   }
-  void see_backward(Groups& groups, Visual dvisual) {
-    each_group(groups, [&]<TowerConfig T>(auto& eye, Group& g, int k, auto features, auto points) {
-      Path<T>::backward(dev_, None{}, g_, rows(dvisual, g.first, features.rows()), eye.d[k], eye.cache[k], features,
-                        points, p_);
+  void see_backward(MediaGroups& groups, Visual dvisual) {
+    each_group(groups, [&]<TowerConfig T>(auto& eye, MediaGroup& g, int k, auto points) {
+      const auto features = g.template features_of<T>();
+      Path<T>::backward(dev_, g.template gradient_of<T>(), g_, rows(dvisual, g.first, features.rows()), eye.d[k],
+                        eye.cache[k], features, points, p_);
+    });
+  }
+
+  // The loss of the supervised rows.
+  double learn_text(const Batch& b, MediaGroups& groups, double weight) {
+    const BatchRows& r = b.rows;
+    std::vector<int> slots(r.ids.size()), index, labels;
+    std::iota(slots.begin(), slots.end(), 0);
+    for (std::size_t i = 0; i < r.targets.size(); ++i)
+      if (r.targets[i] != text::kIgnored) {
+        index.push_back(int(i));
+        labels.push_back(r.targets[i]);
+      }
+    if (index.empty()) throw Error(ErrorKind::kArgument, "a batch: expected something to learn, found nothing");
+    const std::vector<int> splice = groups.splice(b);
+    const Layout<Host> at{view(r.sequences), view(r.ranges), view(r.positions), view(slots)};
+    Memory m = carve(r, groups.visual_rows(), Index(index.size()));
+
+    see(groups, m.visual);
+    M::embed_rows(dev_, m.text.x[0], view(r.ids), m.visual, view(splice), p_);
+    Text::forward_training(dev_, m.hidden, m.text, m.table, p_.llama, at,
+                           [&](int k, auto x) { check_finite(x, "decoder", k); });
+    check_finite(m.hidden, "decoder, final norm", M::kConfig.llama.layers);
+    Text::loss(dev_, m.nll, m.dhidden, g_.llama, m.loss, m.hidden, view(index), view(labels),
+               float(weight / double(index.size())), p_.llama);
+    Text::backward(dev_, m.dx, g_.llama, m.dhidden, m.text, m.table, p_.llama, at,
+                   [&](int k, auto d) { check_finite(d, "gradient of the decoder", k); });
+    M::embed_rows_backward(dev_, m.dvisual, g_, m.dx, view(r.ids), view(splice));
+    see_backward(groups, m.dvisual);
+    return std::accumulate(m.nll.data, m.nll.data + m.nll.rows(), 0.0) / double(m.nll.rows());
+  }
+
+  std::size_t first_group_of_heads() const { return parameters_.options().head_tower == text::Medium::kVideo ? 2 : 0; }
+  // The loss of the heads, on the samples with one medium of their tower's kind, group by group.
+  double learn_labels(const Batch& b, MediaGroups& groups, double weight) {
+    heads_.clear();
+    std::vector<std::vector<float>> targets;
+    std::array<std::vector<Index>, MediaGroups::kCount> media;  // of each group the first frames
+    for (std::size_t g = first_group_of_heads(); g < first_group_of_heads() + 2 && !heads_.empty(); ++g)
+      for (std::size_t s = 0; s < b.media.size(); ++s) {
+        if (b.media[s].size() != 1 || MediaGroups::group_of(b.media[s][0]) != g) continue;
+        media[g].push_back(groups.before(s, 0));
+        targets.push_back(b.targets.at(s));
+      }
+    if (targets.empty()) return 0;
+    heads_.carve(Index(targets.size()));
+    each_pool(groups, media, [&]<TowerConfig T>(MediaGroup& g, Pooling p, Index first, Index n, auto index) {
+      mean_rows(dev_, rows(heads_.pooled(p), first, n), g.template features_of<T>(), index);
+    });
+    const double loss = heads_.learn(dev_, targets, weight);
+    each_pool(groups, media, [&]<TowerConfig T>(MediaGroup& g, Pooling p, Index first, Index n, auto index) {
+      mean_rows_backward(dev_, g.template gradient_of<T>(), rows(heads_.dpooled(p), first, n), index);
+    });
+    return loss;
+  }
+  // f<T>(group, pooling, rows of what is pooled: the first and how many, the rows of the features behind them).
+  void each_pool(MediaGroups& groups, const std::array<std::vector<Index>, MediaGroups::kCount>& media, auto&& f) {
+    Index first = 0;
+    each_eye(groups, [&]<TowerConfig T>(auto&, MediaGroup& g, std::size_t i) {
+      const auto n = Index(media[i].size());
+      for (const Pooling p : {Pooling::kPatches, Pooling::kClassToken}) {
+        if (n == 0 || !heads_.reads(p)) continue;
+        constexpr int kToken = T.features() - T.patches();
+        std::vector<int> index;
+        for (const Index frame : media[i])
+          for (Index k = frame; k < frame + T.block.frames; ++k)
+            for (int row = p == Pooling::kPatches ? kToken : 0; row < (p == Pooling::kPatches ? T.features() : 1);
+                 ++row)
+              index.push_back(int(k) * T.features() + row);
+        f.template operator()<T>(g, p, first, n, view(index));
+      }
+      first += n;
     });
   }
 
@@ -254,7 +341,9 @@ class Model final : public AnyModel {
   Device dev_;
   typename M::template PartParams<WeightPolicy> p_;
   typename M::template PartParams<GradientPolicy> g_;
+  HeadLosses heads_;
   Parameters parameters_;
+  Losses losses_;
   Workspace towers_, vision_, memory_;
   std::conditional_t<M::kImage, Eye<M::kConfig.image>, None> image_;
   std::conditional_t<M::kVideo, Eye<M::kConfig.video>, None> video_;

@@ -16,8 +16,8 @@ struct OptimizerOptions {
   double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;  // adamw
   double momentum = 0;                                // sgd
   double weight_decay = 0;
-  // How many times the run's rate, for each run::Part: decoder (with adapters), projector, landmarks, towers.
-  std::array<double, 5> rates = {1, 1, 1, 1, 1};
+  // How many times the run's rate, for each run::Part (of the decoder with its adapters), and for heads.
+  std::array<double, 6> rates = {1, 1, 1, 1, 1, 1};
 
   int moments() const { return kind == Optimizer::kAdamW ? 2 : momentum != 0; }
 };
@@ -49,7 +49,7 @@ inline void update(auto& dev, Parameters& p, const OptimizerOptions& o, double r
       f(t.w, None{});
   };
   for (TrainedTensor& t : p.trained()) {
-    const double own = rate * o.rates[std::size_t(t.part)], decay = t.decays ? o.weight_decay : 0;
+    const double own = rate * o.rates[is_head(t.name) ? 5 : std::size_t(t.part)], decay = t.decays ? o.weight_decay : 0;
     with_master(t, [&](auto w, auto master) {
       if (o.kind == Optimizer::kAdamW)
         adamw(dev, w, master, t.m, t.v, t.dw, AdamW{own, o.beta1, o.beta2, o.epsilon, decay, scale}, step);

@@ -5,6 +5,7 @@
 #pragma once
 #include <algorithm>
 #include <cstddef>
+#include <limits>
 #include <span>
 #include <utility>
 #include <vector>
@@ -51,17 +52,24 @@ inline Sample pack(std::span<const Sample> samples) {
   return out;
 }
 
-// Cuts an order of samples into runs of neighbours that can be packed, each of at most `most_rows` rows; a sample that
-// cannot be packed is a run of its own. Errors: as DataSet::encode.
-inline std::vector<Indices> packed_runs(const DataSet& data, std::span<const std::size_t> order, Index most_rows) {
+struct PackLimits {
+  std::size_t samples = std::numeric_limits<std::size_t>::max();
+  Index rows = std::numeric_limits<Index>::max();
+};
+
+// Cuts an order of samples into runs of neighbours that can be packed within the limits; a sample that cannot be packed
+// is a run of its own. Errors: as DataSet::encode.
+inline std::vector<Indices> packed_runs(const DataSet& data, std::span<const std::size_t> order,
+                                        const PackLimits& most) {
   std::vector<Indices> runs;
   Sample first;
   Index rows = 0;
   for (const std::size_t i : order) {
     Sample s = data.encode(i);
     const auto behind = Index(s.request.ids.size() - prefix_of(s.request.ids));
-    const bool joins =
-        !runs.empty() && same_media(data[first.index], data[i]) && share_prefix(first, s) && rows + behind <= most_rows;
+    const bool joins = !runs.empty() && runs.back().size() < most.samples && rows + behind <= most.rows &&
+                       same_media(data[first.index], data[i]) && share_prefix(first, s) &&
+                       (data.options().heads.empty() || data[first.index].labels == data[i].labels);
     if (joins) {
       runs.back().push_back(i);
       rows += behind;
@@ -74,13 +82,11 @@ inline std::vector<Indices> packed_runs(const DataSet& data, std::span<const std
   return runs;
 }
 
-// The samples of a run as one, with its media loaded once. Errors: as DataSet::load and pack.
-inline Sample load_packed(const DataSet& data, std::span<const std::size_t> run) {
+// The samples of a run as one, without its media. Errors: as DataSet::encode and pack.
+inline Sample encode_packed(const DataSet& data, std::span<const std::size_t> run) {
   std::vector<Sample> samples;
   for (const std::size_t i : run) samples.push_back(data.encode(i));
-  Sample packed = pack(samples);
-  data.load_media(packed);
-  return packed;
+  return pack(samples);
 }
 
 }  // namespace facellava::train

@@ -11,6 +11,8 @@
 
 #include "facellava/core/trainable.hpp"
 #include "facellava/run/model.hpp"
+#include "facellava/text/prompt.hpp"
+#include "facellava/train/labels.hpp"
 
 namespace facellava::train {
 
@@ -25,6 +27,10 @@ struct Slot {
 template <class S, Index... D>
 Slot slot_of(const std::string& name, TrainableTensor<S, D...>& w, Gradient<S, D...>& g) {
   return {name, leaf_of(w), &w.adapter, &g.adapter, &g.data, &g.stride};
+}
+template <class S, Index... D>
+Slot slot_of(const std::string& name, StoredTensor<S, D...>& w, Gradient<S, D...>& g) {
+  return {name, leaf_of(w), nullptr, nullptr, &g.data, &g.stride};
 }
 template <class S, Index N>
 Slot slot_of(const std::string& name, View<const float, S, N>& w, Gradient<S, N>& g) {
@@ -54,7 +60,9 @@ enum class Precision { kF32, kBf16 };  // of trained matrices in forward and bac
 
 struct ParameterOptions {
   std::vector<run::Part> trained = {};
-  std::vector<LoraOptions> lora = {};  // none, or one: adapters on matrices of the decoder
+  std::vector<Head> heads = {};                    // trained, whatever else is
+  text::Medium head_tower = text::Medium::kImage;  // whose features they read
+  std::vector<LoraOptions> lora = {};              // none, or one: adapters on matrices of the decoder
   Precision precision = Precision::kF32;
   io::Weights::Convert frozen = {};                // matrices that are not trained
   run::Missing landmarks = run::Missing::kRefuse;  // kAllow: a checkpoint without FRLP and FRGCA gets random ones
@@ -62,6 +70,14 @@ struct ParameterOptions {
   std::uint64_t seed = 0;                          // of what begins at random, and of dropout
   std::pmr::memory_resource* memory = nullptr;
 };
+
+constexpr run::Part tower_part(text::Medium m) {
+  return m == text::Medium::kVideo ? run::Part::kVideoTower : run::Part::kImageTower;
+}
+
+// The parameters of heads begin so; they are no part of a model.
+inline constexpr const char* kHeadPrefix = "heads.";
+inline bool is_head(std::string_view name) { return name.starts_with(kHeadPrefix); }
 
 // As the released code groups parameters: no decay of biases and LayerNorms; the decoder's RMSNorms do decay.
 inline bool decays(std::string_view name, int rank) { return rank > 1 || name.starts_with("llama."); }
@@ -77,7 +93,8 @@ class Parameters {
         scratch_(options_.memory),
         memory_(options_.memory) {
     std::vector<NamedLeaf> trained, frozen;
-    for (const Slot& s : slots_) (is_trained(s) ? trained : frozen).push_back({s.name, s.weight});
+    for (const Slot& s : slots_)
+      if (!is_head(s.name)) (is_trained(s) ? trained : frozen).push_back({s.name, s.weight});
     bind(trained, frozen, folder);
     for (const Slot& s : slots_)
       if (is_trained(s)) add(s.name, {s.weight.sizes.begin(), s.weight.sizes.end()});
@@ -100,6 +117,10 @@ class Parameters {
   const std::vector<Slot>& slots() const { return slots_; }
   const ParameterOptions& options() const { return options_; }
 
+  bool trains(run::Part part) const {
+    return std::find(options_.trained.begin(), options_.trained.end(), part) != options_.trained.end();
+  }
+
   // Of a pass: forward and backward of one batch drop the same.
   void set_dropout(std::uint64_t pass, bool on) {
     std::uint64_t n = 0;
@@ -115,10 +136,7 @@ class Parameters {
   }
 
  private:
-  bool is_trained(const Slot& s) const {
-    const auto& parts = options_.trained;
-    return s.gradient && std::find(parts.begin(), parts.end(), run::part_of(s.name)) != parts.end();
-  }
+  bool is_trained(const Slot& s) const { return s.gradient && (is_head(s.name) || trains(run::part_of(s.name))); }
   void bind(std::vector<NamedLeaf>& trained, std::vector<NamedLeaf>& frozen, const run::ModelFolder& folder) {
     run::add_sources(weights_, folder);
     const auto may_lack = [&](std::string_view name) {
@@ -192,7 +210,7 @@ class Parameters {
           t.rounded ? reinterpret_cast<const std::byte*>(t.rounded) : reinterpret_cast<const std::byte*>(t.w.data);
     } else {
       s.weight.data<const float>() = t.w.data;
-      *s.weight.stride = 1;
+      *s.weight.stride = s.weight.columns();
     }
     *s.gradient = t.dw.data;
     *s.gradient_stride = s.weight.columns();

@@ -18,9 +18,10 @@ inline bool is_adapter(const TrainedTensor& t) {
   return t.name.ends_with(kLoraMarks[0]) || t.name.ends_with(kLoraMarks[1]);
 }
 
-// The name that a file gives a trained tensor: the official one; for adapters peft's.
+// The name that a file gives a trained tensor: the official one; for adapters peft's, for heads their own.
 inline std::string saved_name(const TrainedTensor& t) {
   const auto official = [](std::string_view name) { return io::rename(io::kOfficial, name)->name; };
+  if (is_head(t.name)) return t.name;
   if (!is_adapter(t)) return official(t.name);
   constexpr std::string_view kWeight = ".weight";
   const std::size_t mark = t.name.size() - kLoraMarks[0].size();
@@ -113,7 +114,7 @@ inline void load_adapter(const std::string& folder, Parameters& p) {
     throw Error(ErrorKind::kFile, folder + ": expected adapter_model.safetensors or .bin, found none");
   detail::read_trained(adapter, p.trained(), is_adapter);
   if (const std::string rest = detail::tensor_file(folder, "non_lora_trainables"); !rest.empty())
-    detail::read_trained(rest, p.trained(), [](const TrainedTensor& t) { return !is_adapter(t); });
+    detail::read_trained(rest, p.trained(), [](const TrainedTensor& t) { return !is_adapter(t) && !is_head(t.name); });
   p.round();
 }
 
@@ -124,7 +125,7 @@ inline void write_adapter(const std::string& folder, const Parameters& p, const 
   for (const TrainedTensor& t : p.trained())
     if (is_adapter(t))
       adapter.push_back(detail::saved(saved_name(t), t, t.w));
-    else
+    else if (!is_head(t.name))
       rest.push_back(detail::saved(detail::kPeftPrefix + saved_name(t), t, t.w));
   io::write_safetensors(detail::in_folder(folder, "adapter_model.safetensors"), adapter, {{"format", "pt"}});
   if (!rest.empty()) io::write_torch_bin(detail::in_folder(folder, "non_lora_trainables.bin"), rest);
@@ -146,11 +147,20 @@ inline void write_adapter(const std::string& folder, const Parameters& p, const 
   io::write_file_atomically(detail::in_folder(folder, "adapter_config.json"), std::as_bytes(std::span(text)));
 }
 
+// The heads of a run, NAME.weight [outputs, width] and NAME.bias, with what run.json says of them: they read the mean
+// of a tower's features, and stand beside a model, not in it.
+inline void write_heads(const std::string& path, const Parameters& p, const nlohmann::json& run) {
+  std::vector<io::NamedTensor> all;
+  for (const TrainedTensor& t : p.trained())
+    if (is_head(t.name)) all.push_back(detail::saved(t.name.substr(std::string_view(kHeadPrefix).size()), t, t.w));
+  io::write_safetensors(path, all, {{"heads", run["heads"].dump()}, {"tower", run["tower"].get<std::string>()}});
+}
+
 // The gradients that the parameters hold, by the names that a run of their kind saves.
 inline void write_gradients(const std::string& path, const Parameters& p) {
   std::vector<io::NamedTensor> all;
   for (const TrainedTensor& t : p.trained()) {
-    const bool plain = p.options().lora.empty() || is_adapter(t);
+    const bool plain = p.options().lora.empty() || is_adapter(t) || is_head(t.name);
     all.push_back(detail::saved((plain ? "" : detail::kPeftPrefix) + saved_name(t), t, t.dw));
   }
   io::write_safetensors(path, all, {{"format", "pt"}});

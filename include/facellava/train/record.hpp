@@ -2,8 +2,8 @@
 //   {"id": "7", "image": "a.png", "landmarks_2d": "a.npy",
 //    "conversations": [{"from": "human", "value": "<image>\nHow old?"}, {"from": "gpt", "value": "About thirty."}]}
 // `video` in place of `image`; both and landmarks_2d may be lists, one landmark file a medium. F.safetensors:tensor
-// stands for preprocessed pixels. conversations may also be a list of conversations about the same media, which becomes
-// as many samples. docs/training_data.md says what is refused.
+// stands for preprocessed pixels. "labels": {"age": 41, ...} is for heads. conversations may also be a list of
+// conversations about the same media, which becomes as many samples. docs/training_data.md says what is refused.
 #pragma once
 #include <nlohmann/json.hpp>
 
@@ -46,8 +46,11 @@ struct Record {
   text::Medium kind = text::Medium::kImage;
   std::vector<std::string> media, landmarks;  // files under the root; landmarks: one a medium, or none at all
   std::vector<text::Turn> turns;
+  nlohmann::json labels;  // an object, or null
   std::vector<Fault> faults;
 };
+
+enum class Conversations { kRead, kSkipped };  // kSkipped: where labels alone are learned; there may be none
 
 inline bool same_media(const Record& a, const Record& b) {
   return a.kind == b.kind && a.media == b.media && a.landmarks == b.landmarks;
@@ -81,8 +84,8 @@ inline std::string number_of(std::size_t n, const std::string& what) {
 // Reads one entry, and notes everything that is wrong with it.
 class RecordReader {
  public:
-  RecordReader(const nlohmann::json& json, std::size_t number, const std::filesystem::path& root)
-      : json_(json), root_(root) {
+  RecordReader(const nlohmann::json& json, std::size_t number, const std::filesystem::path& root, Conversations c)
+      : json_(json), root_(root), conversations_(c) {
     record_.record = number;
   }
 
@@ -94,9 +97,15 @@ class RecordReader {
     }
     read_id();
     for (const auto& [key, value] : json_.items())
-      if (key != "id" && key != "image" && key != "video" && key != "landmarks_2d" && key != "conversations")
-        fault(key, "a key among id, image, video, landmarks_2d, conversations", "another");
+      if (key != "id" && key != "image" && key != "video" && key != "landmarks_2d" && key != "conversations" &&
+          key != "labels")
+        fault(key, "a key among id, image, video, landmarks_2d, conversations, labels", "another");
     read_media();
+    if (const auto* labels = member("labels")) {
+      record_.labels = *labels;
+      if (!labels->is_object()) fault("labels", "an object", labels->type_name());
+    }
+    if (conversations_ == Conversations::kSkipped) return {std::move(record_)};
     std::vector<Record> records;
     for (std::vector<text::Turn>& turns : read_conversations()) {
       records.push_back(record_);
@@ -239,6 +248,7 @@ class RecordReader {
 
   const nlohmann::json& json_;
   const std::filesystem::path& root_;
+  Conversations conversations_;
   Record record_;
   bool media_known_ = false;  // else what does not fit them is no fault of its own
 };
@@ -247,8 +257,8 @@ class RecordReader {
 
 // Never throws for what an entry says: its faults are in the one record that then comes back.
 inline std::vector<Record> read_record(const nlohmann::json& json, std::size_t number,
-                                       const std::filesystem::path& root) {
-  return detail::RecordReader(json, number, root).read();
+                                       const std::filesystem::path& root, Conversations c = Conversations::kRead) {
+  return detail::RecordReader(json, number, root, c).read();
 }
 
 }  // namespace facellava::train

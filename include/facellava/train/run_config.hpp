@@ -16,10 +16,10 @@
 
 namespace facellava::train {
 
-// stage1: the landmark modules; stage2: all but the towers; lora: adapters on the decoder, all else but the towers
-// whole, as released.
-enum class Stage { kStage1, kStage2, kLora };
-inline constexpr std::string_view kStageNames[] = {"stage1", "stage2", "lora"};
+// stage1: the landmark modules; stage2: all but the towers, or with them; lora: adapters on the decoder, all else but
+// the towers whole, as released; tower: one tower, by the heads that read it.
+enum class Stage { kStage1, kStage2, kLora, kTower };
+inline constexpr std::string_view kStageNames[] = {"stage1", "stage2", "lora", "tower"};
 inline constexpr std::string_view kOrderNames[] = {"as_given", "shuffled", "modality_length"};
 
 struct RunConfig {
@@ -30,6 +30,8 @@ struct RunConfig {
   std::string adapter;  // a PEFT folder that a LoRA run begins with
   StepOptions step;     // its rate's steps are 0 where epochs say how long
   int batch_size = 16, accumulate = 1, epochs = 1;
+  int pack = 1;      // questions about one picture that go through as one, at most
+  int prefetch = 2;  // steps whose samples are read ahead
   SamplerOptions sampler;
   std::vector<Indices> batches;  // of each step; empty: as the sampler says
   std::string prompt_template, masks = "reference", padding = "model";
@@ -91,6 +93,11 @@ class Fields {
     return Fields(*member, where_ + ": \"" + key + "\"");
   }
   bool has(const std::string& key) const { return object_.contains(key) && !object_[key].is_null(); }
+  std::vector<std::string> keys() const {
+    std::vector<std::string> all;
+    for (const auto& [key, value] : object_.items()) all.push_back(key);
+    return all;
+  }
   void set(const std::string& key, nlohmann::json value) { effective_[key] = std::move(value); }
   [[noreturn]] void fail(const std::string& key, const std::string& expected, const std::string& found) const {
     throw Error(ErrorKind::kFormat, where_ + ": \"" + key + "\": expected " + expected + ", found " + found);
@@ -121,7 +128,8 @@ class Fields {
 };
 
 inline void read_optimizer(Fields& f, RunConfig& c) {
-  constexpr double kRates[] = {1e-4, 2e-5, 2e-4};  // of the released stages; of LoRA, those of its released script
+  // Of the released stages; of LoRA, that of its released script; of towers, CLIP's order of size.
+  constexpr double kRates[] = {1e-4, 2e-5, 2e-4, 3e-4};
   OptimizerOptions& o = c.step.optimizer;
   Rate& rate = c.step.rate;
   rate.base = f.at_least("learning_rate", kRates[int(c.stage)], 0.0);
@@ -138,12 +146,12 @@ inline void read_optimizer(Fields& f, RunConfig& c) {
     f.fail("momentum", "a number below 1", "1");
   }
   if (auto own = f.object("learning_rates")) {
-    const std::pair<const char*, run::Part> parts[] = {
-        {"decoder", run::Part::kDecoder}, {"projector", run::Part::kProjector}, {"landmarks", run::Part::kLandmarks}};
-    for (const auto& [key, part] : parts) {
+    constexpr const char* kParts[] = {"decoder", "projector", "landmarks", "image_tower", "video_tower", "heads"};
+    for (std::size_t part = 0; part < std::size(kParts); ++part) {
+      const char* key = kParts[part];
       if (!own->has(key)) continue;
       if (rate.base == 0) own->fail(key, "a learning_rate other than 0 beside it", "0");
-      o.rates[std::size_t(part)] = own->at_least(key, 0.0, 0.0) / rate.base;
+      o.rates[part] = own->at_least(key, 0.0, 0.0) / rate.base;
     }
     f.set("learning_rates", own->finish());
   }
@@ -168,9 +176,77 @@ inline void read_lora(Fields& f, RunConfig& c) {
   c.parameters.lora = {o};
 }
 
+// One number an output; a number alone is that of all.
+inline std::vector<double> read_numbers(Fields& f, const std::string& key, std::size_t size, double otherwise) {
+  std::vector<double> all(size, otherwise);
+  if (f.has(key)) {
+    const auto given = f.require<nlohmann::json>(key);
+    const bool list = given.is_array() && given.size() == size;
+    for (std::size_t i = 0; i < size; ++i) {
+      const nlohmann::json& number = list ? given[i] : given;
+      if (!number.is_number()) f.fail(key, "a number, or a list of " + std::to_string(size), given.dump());
+      all[i] = number.get<double>();
+    }
+  }
+  f.set(key, all);
+  return all;
+}
+
+inline Head read_head(Fields& f, const std::string& name) {
+  Head h;
+  h.name = name;
+  if (!f.has("kind")) f.fail("kind", "class, multi_label or regression", "none");
+  h.kind = HeadKind(f.one_of("kind", kHeadKindNames, 0));
+  h.weight = f.at_least("weight", 1.0, 0.0);
+  h.pooling = Pooling(f.one_of("features", kPoolingNames, 0));
+  if (h.kind == HeadKind::kRegression) {
+    h.outputs = f.at_least<Index>("size", 1, 1);
+    check_at_most(1 << 16, h.outputs, "\"size\" of the head " + name, ErrorKind::kFormat);
+    h.distance = Distance(f.one_of("loss", kDistanceNames, 0));
+    h.mean = read_numbers(f, "mean", std::size_t(h.outputs), 0);
+    h.scale = read_numbers(f, "scale", std::size_t(h.outputs), 1);
+    for (const double scale : h.scale)
+      if (!(scale > 0)) f.fail("scale", "numbers above 0", nlohmann::json(scale).dump());
+  } else {
+    h.names = f.require<std::vector<std::string>>("names");
+    h.outputs = Index(h.names.size());
+    const std::size_t least = h.kind == HeadKind::kClass ? 2 : 1;
+    if (std::set(h.names.begin(), h.names.end()).size() < std::max(least, h.names.size()))
+      f.fail("names", "at least " + std::to_string(least) + " names, each once", nlohmann::json(h.names).dump());
+  }
+  return h;
+}
+
+inline void read_heads(Fields& f, RunConfig& c) {
+  constexpr std::string_view kTowers[] = {"image", "video"};
+  ParameterOptions& p = c.parameters;
+  if (f.has("tower") && !f.has("heads")) f.fail("tower", "\"heads\" beside it, which read it", "none");
+  if (f.has("heads")) p.head_tower = text::Medium(f.one_of("tower", kTowers, 0));
+  if (auto own = f.object("heads")) {
+    for (const std::string& name : own->keys()) {
+      if (name.empty() || name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") !=
+                              std::string::npos)
+        own->fail(name, "a name of letters, digits, _ and -", "another");
+      auto head = own->object(name);
+      if (!head) own->fail(name, "an object", "null");
+      p.heads.push_back(read_head(*head, name));
+      own->set(name, head->finish());
+    }
+    f.set("heads", own->finish());
+  }
+  if (c.stage == Stage::kTower && p.heads.empty()) f.fail("heads", "at least one head, by name", "none");
+  const bool all = f.get<bool>("train_towers", false);
+  if (all && c.stage != Stage::kStage2)
+    f.fail("train_towers", "the stage \"stage2\"", std::string(kStageNames[int(c.stage)]));
+  if (all) p.trained.insert(p.trained.end(), {run::Part::kImageTower, run::Part::kVideoTower});
+  if (c.stage == Stage::kTower) p.trained = {tower_part(p.head_tower)};
+}
+
 inline void read_order(Fields& f, RunConfig& c) {
   c.batch_size = f.at_least("batch_size", c.batch_size, 1);
   c.accumulate = f.at_least("accumulate", c.accumulate, 1);
+  c.pack = f.at_least("pack", c.pack, 1);
+  if (c.pack > 1 && c.stage == Stage::kTower) f.fail("pack", "1: a tower has no questions", std::to_string(c.pack));
   c.parameters.seed = f.get<std::uint64_t>("seed", 42);
   if (f.has("batches")) {
     for (const nlohmann::json& step : f.require<nlohmann::json>("batches")) {
@@ -195,7 +271,10 @@ inline void read_order(Fields& f, RunConfig& c) {
     c.step.rate.steps = f.at_least<long>("steps", 1, 1);
   else
     c.epochs = f.at_least("epochs", 1, 1);
-  c.sampler.order = Order(f.one_of("order", kOrderNames, std::size_t(Order::kModalityLength)));
+  const bool text = c.stage != Stage::kTower;
+  c.sampler.order =
+      Order(f.one_of("order", kOrderNames, std::size_t(text ? Order::kModalityLength : Order::kShuffled)));
+  if (!text && c.sampler.order == Order::kModalityLength) f.fail("order", "one that needs no text", "modality_length");
   c.sampler.batch = std::size_t(c.batch_size);
   c.sampler.seed = c.parameters.seed;
 }
@@ -222,6 +301,7 @@ inline void read_memory(Fields& f, RunConfig& c) {
   c.keep_blocks = f.one_of("recompute", kRecompute, 1) == 0 ? Keep::kAll : Keep::kInputs;
   c.loss_chunk = f.at_least("loss_chunk", c.loss_chunk, 1);
   c.feature_cache_mib = f.at_least("feature_cache_mib", c.feature_cache_mib, 0.0);
+  c.prefetch = f.at_least("prefetch", c.prefetch, 0);
 }
 
 inline void read_saving(Fields& f, RunConfig& c) {
@@ -257,6 +337,7 @@ inline RunConfig read_run_config(const nlohmann::json& json, const std::string& 
   detail::read_data(f, c);
   detail::read_optimizer(f, c);
   detail::read_lora(f, c);
+  detail::read_heads(f, c);
   detail::read_order(f, c);
   detail::read_memory(f, c);
   detail::read_saving(f, c);

@@ -21,6 +21,7 @@ struct Sample {
   std::vector<int> labels;  // of these ids
   Index rows_of_slot = 0;   // tokens that a picture or frame becomes
   std::vector<Segment> segments;
+  std::vector<float> targets;  // of heads, one behind the other (train/labels.hpp)
 };
 
 // Rows of the decoder: every slot becomes rows_of_slot of them.

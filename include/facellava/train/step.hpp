@@ -1,5 +1,6 @@
 // One step of a run: gradients of its batches, clipped, and an optimiser's step.
 #pragma once
+#include <algorithm>
 #include <cstddef>
 #include <span>
 
@@ -15,10 +16,29 @@ struct StepOptions {
 };
 
 struct StepResult {
-  double loss = 0;                 // of its batches the mean, each the mean over its supervised rows
+  double loss = 0;                 // of its batches the mean
+  Losses parts;                    // of tokens the mean over its batches, of heads over the step's labels
   double rate = 0, grad_norm = 0;  // before clipping
   Index rows = 0, supervised = 0;
 };
+
+namespace detail {
+
+// Sums over labels, which are yet to be divided by their number.
+inline void add(Losses& to, const Losses& batch, std::size_t batches) {
+  to.tokens += batch.tokens / double(batches);
+  to.heads.resize(batch.heads.size());
+  for (std::size_t i = 0; i < batch.heads.size(); ++i) {
+    const HeadLoss& h = batch.heads[i];
+    to.heads[i].name = h.name;
+    to.heads[i].kind = h.kind;
+    to.heads[i].loss += h.loss * double(h.labels);
+    to.heads[i].score += h.score * double(h.labels);
+    to.heads[i].labels += h.labels;
+  }
+}
+
+}  // namespace detail
 
 // The gradients of step t (from 0), the mean of those of its batches, and their loss.
 inline StepResult accumulate(AnyModel& model, std::span<const Batch> batches, long t) {
@@ -28,9 +48,12 @@ inline StepResult accumulate(AnyModel& model, std::span<const Batch> batches, lo
   for (std::size_t i = 0; i < batches.size(); ++i) {
     model.parameters().set_dropout(std::uint64_t(t) << 16 | i, true);
     r.loss += model.backward(batches[i], 1 / double(batches.size())) / double(batches.size());
+    detail::add(r.parts, model.losses(), batches.size());
     r.rows += Index(batches[i].rows.ids.size());
     r.supervised += batches[i].rows.supervised;
   }
+  for (HeadLoss& h : r.parts.heads)
+    for (double* sum : {&h.loss, &h.score}) *sum /= double(std::max(Index(1), h.labels));
   r.grad_norm = model.gradient_norm();
   return r;
 }
