@@ -87,6 +87,8 @@ TEST_CASE("landmarks: missing, of another shape, of another number of frames, of
   REQUIRE(report.faults.size() == 1);
   CHECK(report.faults[0].text() ==
         "record 1 (id \"b\"), landmarks_2d: expected landmarks, which other records have, found none");
+  without["landmarks_2d"] = "none";  // said, it is none
+  CHECK(validate(data_set(Json::array({picture_record("a"), without}))).faults.empty());
 }
 
 TEST_CASE("conversations") {

@@ -113,7 +113,7 @@ class DataSet {
     std::vector<Fault> faults = r.faults;
     if (faults.empty()) {
       encode(i, faults);
-      if (with_landmarks_ && reads_text() && !r.media.empty() && r.landmarks.empty() &&
+      if (with_landmarks_ && reads_text() && !r.media.empty() && r.landmarks.empty() && !r.without_landmarks &&
           options_.model.landmarks != Landmarks::kAbsent)
         faults.push_back(fault(r, "landmarks_2d", "landmarks, which other records have", "none"));
     }

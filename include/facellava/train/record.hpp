@@ -45,6 +45,7 @@ struct Record {
   std::string id;          // may be empty
   text::Medium kind = text::Medium::kImage;
   std::vector<std::string> media, landmarks;  // files under the root; landmarks: one a medium, or none at all
+  bool without_landmarks = false;             // it says "none": where others have them, it is no fault
   std::vector<text::Turn> turns;
   nlohmann::json labels;  // an object, or null
   std::vector<Fault> faults;
@@ -159,9 +160,11 @@ class RecordReader {
     record_.kind = member("video") ? text::Medium::kVideo : text::Medium::kImage;
     record_.media = read_paths(member("video") ? "video" : "image");
     media_known_ = record_.faults.size() == before;
+    const auto* landmarks = member("landmarks_2d");
+    record_.without_landmarks = landmarks && *landmarks == "none";
+    if (!landmarks || record_.without_landmarks) return;
     record_.landmarks = read_paths("landmarks_2d");
-    if (media_known_ && member("landmarks_2d") && record_.faults.size() == before &&
-        record_.landmarks.size() != record_.media.size())
+    if (media_known_ && record_.faults.size() == before && record_.landmarks.size() != record_.media.size())
       fault("landmarks_2d",
             number_of(record_.media.size(), "landmark file") + " for " + number_of(record_.media.size(), kind_name()),
             std::to_string(record_.landmarks.size()));
