@@ -8,9 +8,12 @@
 #include "facellava/faces/landmark_file.hpp"
 #include "facellava/media/decode.hpp"
 #include "facellava/models/configs.hpp"
+#include "media/pictures.hpp"
 #include "support/counting_memory.hpp"
+#include "support/tiny_model.hpp"
 
 using namespace facellava;
+using namespace facellava::test;
 
 namespace {
 
@@ -147,4 +150,41 @@ TEST_CASE("memory, limit and log of the host reach the sessions of a pipeline") 
   } catch (const Error& e) {
     CHECK(e.kind() == ErrorKind::kCapacity);
   }
+}
+
+TEST_CASE("a clip through the pipeline is the request by hand") {
+  const auto tiny = run::open_pipeline<configs::kTiny, cpu::Device>(bf16_folder(), {}, cpu::Options{.threads = 2});
+  std::vector<media::Image> images;
+  std::vector<media::PixelView> frames;
+  std::vector<faces::Landmarks> points(8);
+  for (unsigned f = 0; f < 8; ++f) {
+    images.push_back(noise(31 + int(f), 40, f + 1));
+    for (std::size_t i = 0; i < points[f].size(); ++i) points[f][i] = {float(i % 7) + float(f), 0.5f * float(i)};
+  }
+  for (const media::Image& i : images) frames.push_back(i.view());
+  constexpr const char* kQuestion = "What changes?";
+  auto clip = tiny.look(frames, points);
+  clip.ask(kQuestion, {.max_new_tokens = 5});
+
+  constexpr text::Medium kKind = text::Medium::kVideo;
+  run::MediumInput m{kKind, {}, {}};
+  for (std::size_t f = 0; f < 8; ++f) {
+    const auto pixels = media::preprocess_video_frame(frames[f]);
+    const auto numbers = faces::normalise(points[f], faces::LandmarkNormalisation::kBy256, 0, 0);
+    m.pixels.insert(m.pixels.end(), pixels.begin(), pixels.end());
+    m.points.insert(m.points.end(), numbers.begin(), numbers.end());
+  }
+  const run::Settings& settings = tiny.settings();
+  const auto prompt = text::question_prompt(settings.prompt_template, kQuestion, std::span(&kKind, 1));
+  run::Request request{text::encode_prompt(tiny.tokenizer(), prompt, settings.bos), {m}};
+  const auto session = tiny.model().open({.kv_rows = settings.positions, .positions = settings.positions});
+  const auto ids = session->prefill(std::span(&request, 1), 8);
+  const auto want =
+      run::generate(*session, ids, {.max_new_tokens = 5, .ends = settings.ends}, settings.positions)[0].ids;
+  CHECK(clip.generations[0].ids == want);
+  CHECK(want.size() > 1);
+
+  frames.pop_back();
+  CHECK_THROWS_AS(tiny.look(frames, points), Error);
+  CHECK_THROWS_AS(pipeline().look(frames, {}), Error);  // has no tower for videos
 }

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "facellava/media/preprocess.hpp"
+#include "facellava/media/preprocess_video.hpp"
 #include "facellava/run/generate.hpp"
 #include "facellava/run/model.hpp"
 #include "facellava/text/load_tokenizer.hpp"
@@ -45,7 +46,7 @@ class Branch {
   const SequenceId id;
 };
 
-// A picture that has been looked at. Not to be used on two threads at a time.
+// A picture or a clip that has been looked at. Not to be used on two threads at a time.
 class Viewing {
  public:
   // Streams the answer to on_text as it comes, and returns it. Throws Error; the viewing can be asked again.
@@ -119,16 +120,47 @@ class Pipeline {
   Viewing look(const media::PixelView& picture, std::span<const faces::Point> landmarks, Index rows = 0) const {
     const TowerConfig& tower = model_->config().image;
     if (tower.layers == 0) throw Error(ErrorKind::kArgument, "the model has no tower for images");
-    Request request;
     media::Preprocess p;
     p.side = tower.side;
-    request.media.push_back({text::Medium::kImage, media::preprocess_image(picture, p), {}});
-    if (!landmarks.empty())
-      request.media[0].points = faces::normalise(landmarks, settings_.landmarks, picture.width, picture.height);
+    MediumInput m{text::Medium::kImage, media::preprocess_image(picture, p), {}};
+    if (!landmarks.empty()) m.points = faces::normalise(landmarks, settings_.landmarks, picture.width, picture.height);
+    return look(std::move(m), rows);
+  }
+
+  // Looks at a clip: the frames that the model sees, eight evenly spread ones of a video. landmarks: of each frame, or
+  // none.
+  Viewing look(std::span<const media::PixelView> frames, std::span<const faces::Landmarks> landmarks,
+               Index rows = 0) const {
+    const TowerConfig& tower = model_->config().video;
+    if (tower.layers == 0) throw Error(ErrorKind::kArgument, "the model has no tower for videos");
+    check_equal(tower.block.frames, frames.size(), "look: frames of a clip");
+    if (!landmarks.empty()) check_equal(frames.size(), landmarks.size(), "look: landmarks of the frames of a clip");
+    media::Preprocess p;
+    p.side = tower.side;
+    const std::size_t plane = std::size_t(3) * std::size_t(p.side) * std::size_t(p.side);
+    MediumInput m{text::Medium::kVideo, std::vector<float>(frames.size() * plane), {}};
+    for (std::size_t i = 0; i < frames.size(); ++i) {
+      media::preprocess_video_frame(m.pixels.data() + i * plane, frames[i], p);
+      if (landmarks.empty()) continue;
+      const auto points = faces::normalise(landmarks[i], settings_.landmarks, frames[i].width, frames[i].height);
+      m.points.insert(m.points.end(), points.begin(), points.end());
+    }
+    return look(std::move(m), rows);
+  }
+
+  const AnyModel& model() const { return *model_; }
+  const text::Tokenizer& tokenizer() const { return *tokenizer_; }
+  const Settings& settings() const { return settings_; }
+
+ private:
+  Viewing look(MediumInput medium, Index rows) const {
     Viewing v;
     v.model_ = model_;
     v.tokenizer_ = tokenizer_;
     v.settings_ = settings_;
+    v.kind_ = medium.kind;
+    Request request;
+    request.media.push_back(std::move(medium));
     const auto prompt = text::question_prompt(settings_.prompt_template, "", std::span(&v.kind_, 1));
     const auto ids = text::encode_prompt(*tokenizer_, prompt, settings_.bos);
     request.ids.assign(ids.begin(), std::find(ids.rbegin(), ids.rend(), text::kMediaSlot).base());
@@ -140,11 +172,6 @@ class Pipeline {
     return v;
   }
 
-  const AnyModel& model() const { return *model_; }
-  const text::Tokenizer& tokenizer() const { return *tokenizer_; }
-  const Settings& settings() const { return settings_; }
-
- private:
   Settings settings_;
   Services services_;
   std::shared_ptr<const AnyModel> model_;
