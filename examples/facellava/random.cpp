@@ -37,7 +37,7 @@ void fill(std::vector<std::byte>& out, const io::TensorInfo& t, Format format, s
   io::in_shares(rows, 0, [&](Index first, Index end) {
     std::vector<float> row(std::size_t(columns), constant);
     for (Index r = first; r < end; ++r) {
-      Rng random(seed + std::uint64_t(r) * 0x9e3779b97f4a7c15u);
+      Rng random(Rng(seed + std::uint64_t(r)).next());  // of seeds that follow one another rows would be alike
       if (drawn)
         for (float& x : row) x = 0.02f * bell(random);
       quantise_row(format, out.data() + r * step, row.data(), columns);

@@ -186,8 +186,8 @@ class Train(ToolTest):
             config = self.config(model="eye/model", stage=stage, steps=2, output=stage, export="none", **changes)
             done = self.call("train", "--config", config, *self.lines)
             self.assertEqual((0, b""), (done.returncode, done.stderr), stage)
-        wrong = self.config(**(tower | {"data": str(self.write("wrong.json", [records[0] | {"labels": {"who": "c"}}]))}))
-        self.refused(["labels.who", "one of a, b"], "train", "--config", wrong, "--quiet")
+        tower |= {"data": str(self.write("wrong.json", [records[0] | {"labels": {"who": "c"}}])), "output": "other"}
+        self.refused(["labels.who", "one of a, b"], "train", "--config", self.config(**tower), "--quiet")
 
     def test_terminated(self):
         config = self.config(steps=100000, save_every=0)

@@ -116,6 +116,7 @@ class Model final : public AnyModel {
     typename Tower<T>::template Training<A> tower[2];
     Tensor<A, kDyn, T.block.dim> dx[2];  // the gradient of the tower's last output
   };
+
   // What a tower has and does not use has no gradient.
   static bool is_used(std::string_view name) {
     const run::Part part = run::part_of(name);
@@ -143,6 +144,7 @@ class Model final : public AnyModel {
   static View<const T, Host, kDyn> view(const std::vector<T>& v) {
     return View<const T, Host, kDyn>(v.data(), Index(v.size()));
   }
+
   // f<T>(eye, group, its number) for the groups that have media; the number's last bit: without landmarks.
   void each_eye(MediaGroups& groups, auto&& f) {
     for (std::size_t i = 0; i < MediaGroups::kCount; ++i) {

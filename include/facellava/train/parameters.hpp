@@ -188,8 +188,8 @@ class Parameters {
       a.take(t.m, options_.moments > 0 ? rows : 0, columns);
       a.take(t.v, options_.moments > 1 ? rows : 0, columns);
       View<bf16, Host, kDyn> rounded;
-      const bool rounds =
-          options_.precision == Precision::kBf16 && !vector && t.name.find(".lora_") == std::string::npos;
+      const bool rounds = options_.precision == Precision::kBf16 && !vector && !is_head(t.name) &&
+                          t.name.find(".lora_") == std::string::npos;
       if (rounds) {
         a.take(rounded, rows * columns);
         t.rounded = rounded.data;
