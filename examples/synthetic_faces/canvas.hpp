@@ -71,8 +71,8 @@ inline void blur(Canvas& c, float deviation) {
   pass(across, c, 0, 1);
 }
 
-// A gradient with a few soft shapes.
-inline Canvas draw_background(std::uint64_t seed, int side, auto&& colour) {
+// A gradient with a few soft shapes, small: it is out of focus.
+inline Canvas draw_background(std::uint64_t seed, auto&& colour) {
   constexpr int kSmall = 56;
   Dice d(seed, 0, Stream::kScene);
   const float vivid = d.uniform(.05f, .6f), angle = 6.28f * d.uniform();
@@ -92,7 +92,7 @@ inline Canvas draw_background(std::uint64_t seed, int side, auto&& colour) {
       }
   }
   blur(small, d.uniform(.6f, 2.5f));
-  return resized(small, side);
+  return small;
 }
 
 }  // namespace synthetic_faces

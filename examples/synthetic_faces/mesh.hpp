@@ -45,8 +45,12 @@ inline void push(Mesh& m, std::size_t a, std::size_t b, std::size_t c, Material 
   m.triangles.push_back({std::uint32_t(a), std::uint32_t(b), std::uint32_t(c)});
   m.material.push_back(material);
 }
+// Triangles that nothing is left of when they are cut are left out.
 inline void push(Mesh& m, std::size_t base, std::span<const Triangle> triangles, Material material) {
-  for (const Triangle& t : triangles) push(m, base + t[0], base + t[1], base + t[2], material);
+  constexpr float kFray = .1f;
+  for (const Triangle& t : triangles)
+    if (std::max({m.cut[base + t[0]], m.cut[base + t[1]], m.cut[base + t[2]]}) > -kFray)
+      push(m, base + t[0], base + t[1], base + t[2], material);
 }
 
 // How high above the ears hair begins, by azimuth.
@@ -96,7 +100,8 @@ inline void add_hair(Mesh& m, const Head& head, const Identity& who, Dice& d) {
     const float beside = p.z > -.75f ? std::abs(p.x) - piecewise(gap, p.y) : 1;
     Vec3 at = m.position[v];
     at.x *= width;
-    push(m, {at, p, std::min(beside, p.y - ends), 1.6f * head.azimuth[v], .8f, 1});
+    constexpr float kSharp = 3;  // less frayed than a hairline
+    push(m, {at, p, kSharp * std::min(beside, p.y - ends), 1.6f * head.azimuth[v], .8f, 1});
   }
   push(m, hanging, head.curtain, Material::kHair);
   add_normals(m, hanging, first_hanging);
@@ -187,8 +192,8 @@ inline void add_lenses(Mesh& m, const std::vector<std::vector<Vec3>>& rims) {
 }
 
 inline void add_hat(Mesh& m, const Head& head, Dice& d) {
-  const float brow = d.uniform(.44f, .56f), height = d.uniform(.16f, .24f);
-  const Vec2 edge[] = {{0, brow}, {1.2f, .2f}, {3.2f, -.15f}};
+  const float brow = d.uniform(.34f, .44f), height = d.uniform(.20f, .30f);
+  const Vec2 edge[] = {{0, brow}, {1.2f, .10f}, {3.2f, -.22f}};
   const std::size_t base = m.size(), first = m.triangles.size(), n = head.place.size();
   float lowest = 1e9f;
   Vec3 front;
@@ -236,7 +241,7 @@ inline Mesh make_mesh(const Head& head, const FaceUnits& units, const Identity& 
   for (std::size_t i = 0; i < head.body.size(); ++i)
     detail::push(m, head.body[i][0], head.body[i][1], head.body[i][2], head.body_material[i]);
   detail::add_normals(m, 0, 0);
-  for (float& f : m.fray) f = .028f * d.normal();
+  for (float& f : m.fray) f = .02f * d.normal();
   m.first_cut = m.triangles.size();
   if (who.style > HairStyle::kBuzz) detail::add_hair(m, head, who, d);
   if (who.hat) detail::add_hat(m, head, d);

@@ -1,6 +1,7 @@
 // A z-buffer rasteriser that notes, for each pixel, which triangle is in front and where on it: attributes are looked up
 // afterwards, once a pixel. Triangles of hair are cut where a vertex value, frayed by strands, falls below 0.
 #pragma once
+#include <array>
 #include <cstdint>
 #include <limits>
 #include <span>
@@ -43,9 +44,11 @@ struct Cut {
   }
 };
 
-// Draws triangles [first, last) into the frame. cut: null where they are whole.
+enum class Sides { kFront, kBoth };
+
+// Draws triangles [first, last) into the frame. cut: null where they are whole. A front is counterclockwise to the eye.
 inline void draw(Frame& f, std::span<const Screen> at, std::span<const std::array<std::uint32_t, 3>> triangles,
-                 std::size_t first, std::size_t last, const Cut* cut) {
+                 std::size_t first, std::size_t last, Sides sides, const Cut* cut) {
   const float side = float(f.side);
   for (std::size_t i = first; i < last; ++i) {
     const auto& t = triangles[i];
@@ -54,7 +57,7 @@ inline void draw(Frame& f, std::span<const Screen> at, std::span<const std::arra
     const float top = std::min({a.y, b.y, c.y}), bottom = std::max({a.y, b.y, c.y});
     if (!(right > 0 && bottom > 0 && left < side && top < side)) continue;
     const float area = (b.x - a.x) * (c.y - a.y) - (c.x - a.x) * (b.y - a.y);
-    if (std::abs(area) < 1e-9f) continue;
+    if (std::abs(area) < 1e-9f || (area > 0 && sides == Sides::kFront)) continue;
     const int x0 = int(std::max(0.f, left)), x1 = int(std::min(side - 1, right));
     const int y0 = int(std::max(0.f, top)), y1 = int(std::min(side - 1, bottom));
     const float scale = 1 / area;

@@ -2,6 +2,7 @@
 #pragma once
 #include "canvas.hpp"
 #include "mesh.hpp"
+#include "raster.hpp"
 
 namespace synthetic_faces {
 

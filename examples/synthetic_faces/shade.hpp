@@ -64,12 +64,15 @@ struct Subject {
   std::vector<Screen> screen;
   Shadow shadow;
   float hair_shade = 1;
+  Vec3 half;  // between the light and the eye
   std::array<Vec3, kEyes> look{};  // of each eye, canonical
 };
 
 struct Surface {
   Colour albedo;
-  float gloss = .05f, sharpness = 24, occlusion = 1, soft = 0;  // soft: how much light comes through, as through skin
+  float gloss = .05f;
+  int sharpness = 5;                // of the gloss: the power is 2 to this
+  float occlusion = 1, soft = 0;    // soft: how much light comes through, as through skin
 };
 
 inline Surface skin_surface(const Subject& s, Vec3 place, float occlusion, float hair, float grain) {
@@ -107,37 +110,36 @@ inline Surface eye_surface(const Subject& s, Vec3 place, float occlusion) {
   c = mix(c, s.who.iris * (.65f + angle), clamped((.50f - angle) / .06f));
   c = mix(c, {.02f, .02f, .02f}, clamped((.22f - angle) / .05f));
   const float lid = smooth_step(-.1f, .42f, d.y);  // the upper lid's shadow
-  return {c * (1 - .5f * lid), .55f, 160, clamped(occlusion * 1.1f + .25f), 0};
+  return {c * (1 - .5f * lid), .55f, 7, clamped(occlusion * 1.1f + .25f), 0};
 }
 
-inline Surface hair_surface(const Subject& s, Vec3 place, float strand, float occlusion, float grain) {
+inline Surface hair_surface(const Subject& s, Vec3 place, float strand, float occlusion) {
   const Noise& n = s.studio.noise;
   const int x = int(strand * 150 + 4096), y = int((place.y - place.z) * 26 + 4096);
   const float fine = Noise::at(n.streak, x, y), broad = Noise::at(n.streak, x / 7, y / 3 + 90);
-  const float tone = s.hair_shade * std::max(.25f, 1 + .17f * fine + .16f * broad + .04f * grain);
+  const float tone = s.hair_shade * std::max(.25f, 1 + .11f * fine + .12f * broad);
   const bool dark = s.who.hair == HairColour::kBlack;
-  return {hair_colour(s.who.hair) * tone, dark ? .10f : .13f * (1 + .3f * fine), 14, occlusion, 0};
+  return {hair_colour(s.who.hair) * tone, dark ? .10f : .13f * (1 + .3f * fine), 4, occlusion, 0};
 }
 
-inline Surface surface_at(const Subject& s, Material m, Vec3 place, const Hit& h, float occlusion, float hair, int x, int y) {
-  const float grain = Noise::at(s.studio.noise.white, x, y);
+inline Surface surface_at(const Subject& s, Material m, Vec3 place, const Hit& h, float occlusion, float hair) {
   const auto& t = s.mesh.triangles[std::size_t(h.triangle)];
   switch (m) {
     case Material::kSkin: return skin_surface(s, place, occlusion, hair, Noise::at(s.studio.noise.streak, int(place.x * 120 + 4096), int(place.y * 40 + 4096)));
     case Material::kEye: return eye_surface(s, place, occlusion);
-    case Material::kTeeth: return {{.90f, .87f, .80f}, .15f, 60, std::max(occlusion, .4f) * .95f, .3f};
-    case Material::kTongue: return {{.62f, .28f, .27f}, .1f, 30, std::max(occlusion, .3f), .5f};
-    case Material::kFrame: return {s.scene.wardrobe.frame, .35f, 40, 1, 0};
+    case Material::kTeeth: return {{.90f, .87f, .80f}, .15f, 6, std::max(occlusion, .4f) * .95f, .3f};
+    case Material::kTongue: return {{.62f, .28f, .27f}, .1f, 5, std::max(occlusion, .3f), .5f};
+    case Material::kFrame: return {s.scene.wardrobe.frame, .35f, 5, 1, 0};
     case Material::kHat: {
       const float weave = 1 + .07f * std::sin(place.x * 40) * std::sin(place.y * 40);
-      return {s.scene.wardrobe.hat * weave, .02f, 10, occlusion, 0};
+      return {s.scene.wardrobe.hat * weave, .02f, 3, occlusion, 0};
     }
     case Material::kHair:
     case Material::kLashes:
     case Material::kLens: break;
   }
   const float strand = mix(s.mesh.strand[t[0]], s.mesh.strand[t[1]], h.second) + h.third * (s.mesh.strand[t[2]] - s.mesh.strand[t[0]]);
-  return hair_surface(s, place, strand, occlusion, grain);
+  return hair_surface(s, place, strand, occlusion);
 }
 
 inline Colour lit(const Subject& s, const Surface& u, Vec3 n, Vec3 at) {
@@ -148,8 +150,9 @@ inline Colour lit(const Subject& s, const Surface& u, Vec3 n, Vec3 at) {
   float open = 1;
   if (l.shadow > 0 && facing > -.2f) open = 1 - l.shadow * (1 - s.shadow.light_at(at, .03f * s.view.face_height));
   key *= open;
-  const Vec3 half = normalised(l.towards + Vec3{0, 0, 1});
-  const float shine = std::pow(std::max(0.f, dot(n, half)), u.sharpness) * u.gloss * open * l.key;
+  float shine = std::max(0.f, dot(n, s.half));
+  for (int k = 0; k < u.sharpness; ++k) shine *= shine;
+  shine *= u.gloss * open * l.key;
   const float sky = l.ambient * (.78f + .22f * n.y) * (.25f + .75f * u.occlusion);
   const float fill = l.fill * std::max(0.f, n.x * l.fill_side + .4f * n.z) * u.occlusion;
   const float bleed = u.soft * .10f * std::max(0.f, 1 - std::abs(facing - .05f) * 4) * l.key * open;
@@ -175,6 +178,7 @@ inline void place_vertices(Subject& s) {
     s.normal[i] = {dot(v.row_x, n), dot(v.row_y, n), dot(v.row_z, n)};
     s.screen[i] = v.project(s.turned[i]);
   }
+  s.half = normalised(s.scene.light.towards + Vec3{0, 0, 1});
   for (std::size_t e = 0; e < kEyes; ++e) {
     const Vec2 g = s.expression.gaze;
     s.look[e] = normalised({g.x, g.y, 1});
@@ -183,8 +187,8 @@ inline void place_vertices(Subject& s) {
 
 inline void draw_all(Frame& f, const Subject& s, std::span<const Screen> at) {
   const Cut cut{s.mesh.cut, s.mesh.strand, s.mesh.fray.data()};
-  draw(f, at, s.mesh.triangles, 0, s.mesh.first_cut, nullptr);
-  draw(f, at, s.mesh.triangles, s.mesh.first_cut, s.mesh.first_lens, &cut);
+  draw(f, at, s.mesh.triangles, 0, s.mesh.first_cut, Sides::kFront, nullptr);
+  draw(f, at, s.mesh.triangles, s.mesh.first_cut, s.mesh.first_lens, Sides::kBoth, &cut);
 }
 
 inline void cast_shadow(Subject& s) {
@@ -213,7 +217,7 @@ inline void shade_all(Picture& out, const Subject& s, const Frame& f) {
       Vec3 n = normalised(of(s.normal));
       if (n.z < -.15f) n = n * -1;
       const Vec3 at = s.view.unproject(float(x) + .5f, float(y) + .5f, f.depth[o]);
-      const Surface u = surface_at(s, m.material[std::size_t(h.triangle)], of(m.place), h, of(m.occlusion), of(m.hair), x, y);
+      const Surface u = surface_at(s, m.material[std::size_t(h.triangle)], of(m.place), h, of(m.occlusion), of(m.hair));
       out.colour.pixel[o] = displayed(lit(s, u, n, at));
       out.covered[o] = 1;
     }
@@ -222,7 +226,7 @@ inline void shade_all(Picture& out, const Subject& s, const Frame& f) {
 // Glass over what is there: darkened, with a band of reflection.
 inline void add_glass(Picture& out, const Subject& s, Frame& f) {
   if (s.mesh.first_lens == s.mesh.triangles.size()) return;
-  draw(f, s.screen, s.mesh.triangles, s.mesh.first_lens, s.mesh.triangles.size(), nullptr);
+  draw(f, s.screen, s.mesh.triangles, s.mesh.first_lens, s.mesh.triangles.size(), Sides::kBoth, nullptr);
   const bool sun = s.who.glasses == Glasses::kSun;
   for (int y = 0; y < f.side; ++y)
     for (int x = 0; x < f.side; ++x) {
@@ -243,7 +247,7 @@ inline Picture render(const Studio& studio, const Identity& who, const Expressio
   static thread_local Skin skin;
   paint_skin(skin, studio.masks, studio.noise, who, e);
   const Mesh mesh = make_mesh(studio.head, studio.units, who, e);
-  detail::Subject s{studio, who, e, scene, mesh, skin, make_view(studio.head, mesh, scene.pose, side), {}, {}, {}, {}, 1, {}};
+  detail::Subject s{studio, who, e, scene, mesh, skin, make_view(studio.head, mesh, scene.pose, side), {}, {}, {}, {}, 1, {}, {}};
   s.hair_shade = Dice(who.seed, 1, Stream::kMesh).uniform(.8f, 1.2f);
   detail::place_vertices(s);
   detail::cast_shadow(s);
@@ -260,10 +264,13 @@ inline Picture render(const Studio& studio, const Identity& who, const Expressio
   return out;
 }
 
-// The person before a background.
+// The person before a background, which may be smaller.
 inline void put_before(Picture& p, const Canvas& background) {
-  for (std::size_t i = 0; i < p.covered.size(); ++i)
-    if (!p.covered[i]) p.colour.pixel[i] = background.pixel[i];
+  const float step = float(background.side) / float(p.colour.side);
+  std::size_t i = 0;
+  for (int y = 0; y < p.colour.side; ++y)
+    for (int x = 0; x < p.colour.side; ++x, ++i)
+      if (!p.covered[i]) p.colour.pixel[i] = background.sample((float(x) + .5f) * step, (float(y) + .5f) * step);
 }
 
 }  // namespace synthetic_faces

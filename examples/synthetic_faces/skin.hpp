@@ -27,7 +27,7 @@ namespace detail {
 // How dark each kind of line is on the right and left side.
 inline std::array<Intensity, kLines> line_depths(const Identity& who, const Expression& e) {
   const float k = who.age < 14 ? 0 : who.wrinkles;
-  const float at_rest[kLines] = {.20f * k, .17f * k, .05f + .24f * k, .24f * k, .03f * k, .04f + .09f * k, .09f * k};
+  const float at_rest[kLines] = {.14f * k, .12f * k, .04f + .19f * k, .17f * k, .03f * k, .04f + .07f * k, .07f * k};
   const auto side = [&](auto of, std::size_t l) {
     using enum Au;
     const auto a = [&](Au au) { return of(e[au]); };
@@ -141,7 +141,7 @@ inline void paint_skin(Skin& skin, const Masks& m, const Noise& noise, const Ide
   detail::add_brows(brows, m, who, d);
   detail::add_spots(spots, who, d);
   const int shift_x = d.below(kPlaneSide), shift_y = d.below(kPlaneSide);
-  const float blotch = d.uniform(.015f, .035f) * (1 + who.wrinkles), pores = d.uniform(.008f, .02f) * (1 + .6f * who.wrinkles);
+  const float blotch = d.uniform(.015f, .035f) * (1 + who.wrinkles), pores = d.uniform(.006f, .014f) * (1 + .5f * who.wrinkles);
   const float rings = d.uniform(.3f, 1.f + .5f * who.wrinkles);
   const Colour blood = who.skin.x < .55f ? Colour{.01f, -.03f, -.025f} : Colour{.02f, -.055f, -.045f};
   for (int j = 0; j < kPlaneSide; ++j)
