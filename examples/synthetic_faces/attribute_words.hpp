@@ -61,10 +61,12 @@ inline std::string person_of(const Labels& l) {
 inline std::string hair_of(const Labels& l) {
   constexpr std::string_view kStyles[] = {"", "very short", "short", "thick short", "long", "chin-length", "tied-back"};
   if (l.has(Attribute::kBald)) return "a bald head";
+  const std::string style(kStyles[std::size_t(l.who.style)]);
   for (std::size_t c = 0; c < kHairNames.size(); ++c)
     if (l.has(Attribute(int(Attribute::kBlackHair) + int(c))))
-      return std::string(kStyles[std::size_t(l.who.style)]) + " " + std::string(kHairNames[c]) + " hair";
-  return "";
+      return style + " " + std::string(kHairNames[c]) + " hair";
+  const bool shows = l.who.style > HairStyle::kBuzz || (l.who.style == HairStyle::kBuzz && !l.who.hat);
+  return shows ? style + " hair" : "";  // of a grey picture
 }
 
 inline std::string beard_of(const Labels& l) {

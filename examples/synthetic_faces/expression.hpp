@@ -64,7 +64,7 @@ struct Expression {
   const Intensity& operator[](Au a) const { return au[std::size_t(a)]; }
 };
 
-enum class Role { kNever, kMay, kNeeds };
+enum class Role { kMay, kNeeds };
 struct Part {
   Au au;
   Role role;
@@ -105,7 +105,7 @@ inline void settle(Expression& e) {
   using enum Au;
   constexpr std::pair<Au, Au> kAgainst[] = {{k26, k24}, {k26, k23}, {k25, k24}, {k25, k23}, {k12, k15}, {k12, k18},
                                             {k20, k18}, {k43, k5},  {k43, k7},  {k26, k17}, {k12, k24}, {k23, k24},
-                                            {k5, k6},   {k5, k7},   {k9, k2},   {k9, k1},   {k14, k18}};
+                                            {k5, k6},    {k9, k2},   {k9, k1},   {k14, k18}};
   for (const auto& [strong, weak] : kAgainst)
     if (e[strong].most() >= kSeen && e[weak].most() >= kSeen) e[weak] = {};
   // A jaw that drops parts the lips.
@@ -122,16 +122,20 @@ inline Intensity drawn(Dice& d, Au a, float low) {
 }
 
 inline void draw_prototype(Dice& d, Expression& e) {
-  // Alternatives, of which one must be there.
   for (const Part& p : parts_of(*e.emotion))
     if (d.chance(p.chance)) e[p.au] = drawn(d, p.au, p.role == Role::kNeeds ? .45f : .35f);
+  const Emotion is = *e.emotion;
+  const bool lids_tell = is == Emotion::kAngry || is == Emotion::kFearful || is == Emotion::kSurprised;
+  if (!lids_tell && d.chance(.05f)) e[Au::k43] = {.95f, .95f};
+  settle(e);
+  // Alternatives, of which one must be there.
   const auto need = [&](Au a, Au b) {
     if (e[a].most() < kSeen && e[b].most() < kSeen) e[a] = drawn(d, a, .5f);
   };
-  if (e.emotion == Emotion::kAngry) need(Au::k7, Au::k23);
-  if (e.emotion == Emotion::kDisgusted) need(Au::k9, Au::k10);
-  if (e.emotion == Emotion::kSad) need(Au::k15, Au::k1);
-  if (e.emotion == Emotion::kFearful) need(Au::k20, Au::k5);
+  if (is == Emotion::kAngry) need(Au::k7, Au::k23);
+  if (is == Emotion::kDisgusted) need(Au::k9, Au::k10);
+  if (is == Emotion::kSad) need(Au::k15, Au::k1);
+  if (is == Emotion::kFearful) need(Au::k20, Au::k5);
 }
 
 }  // namespace detail
@@ -143,14 +147,13 @@ inline Expression draw_expression(Dice d) {
   if (d.chance(kPrototypes)) {
     e.emotion = Emotion(d.below(kEmotions));
     detail::draw_prototype(d, e);
-    if (d.chance(.04f)) e[Au::k43] = {.95f, .95f};
   } else {
     for (int a = 0; a < kAus; ++a) {
       const float often = Au(a) == Au::k43 ? .1f : kFree;
       if (d.chance(often)) e[Au(a)] = detail::drawn(d, Au(a), .4f);
     }
+    detail::settle(e);
   }
-  detail::settle(e);
   // No face is quite at rest.
   for (Intensity& i : e.au) {
     const float rest = d.chance(.5f) ? d.uniform(0, .1f) : 0;
@@ -170,35 +173,28 @@ class FaceUnits {
         if (u.name.empty()) continue;
         std::string name = "fu/" + std::string(u.name);
         if (name.back() != '*') {
-          entries_.push_back({a, rig.target(name), u.scale, Half::kBoth});
+          entries_.push_back({a, rig.target(name), u.scale});
           continue;
         }
         name.pop_back();
-        entries_.push_back({a, rig.target(name + "Left"), u.scale, Half::kLeft});
-        entries_.push_back({a, rig.target(name + "Right"), u.scale, Half::kRight});
+        for (const char* side : {"Left", "Right"}) entries_.push_back({a, rig.target(name + side), u.scale});
       }
   }
 
-  // Moves the vertices of an identity.
+  // Moves the vertices of an identity. Units of one side pull at the other one a little (half as much, of eyeBlink): each
+  // half of the face takes its own intensity, so that an eye that is open in the labels is open.
   void apply(const Rig& rig, std::vector<Vec3>& moved, const Expression& e) const {
     for (const Entry& u : entries_) {
-      const float left = u.half == Half::kRight ? 0 : e.au[u.au].left * u.scale;
-      const float right = u.half == Half::kLeft ? 0 : e.au[u.au].right * u.scale;
-      if (left == 0 && right == 0) continue;
-      if (u.half == Half::kBoth)
-        rig.add(moved, u.target, left, right);
-      else
-        rig.add(moved, u.target, left + right, left + right);
+      const Intensity& i = e.au[u.au];
+      if (i.most() > 0) rig.add(moved, u.target, i.left * u.scale, i.right * u.scale);
     }
   }
 
  private:
-  enum class Half { kBoth, kLeft, kRight };
   struct Entry {
     std::size_t au;
     int target;
     float scale;
-    Half half;
   };
   std::vector<Entry> entries_;
 };

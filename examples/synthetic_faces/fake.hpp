@@ -29,7 +29,7 @@ inline Forgery draw_forgery(Dice d, float part) {
   const bool fake = d.chance(part);
   f.kind = !fake ? FakeKind::kReal : d.chance(.65f) ? FakeKind::kSwap : FakeKind::kBlend;
   f.seed = d.seed();
-  f.match = d.uniform(.1f, .95f);
+  f.match = d.uniform(.25f, 1);
   f.feather = d.uniform(4, 30);
   f.resolution = d.chance(.6f) ? d.uniform(.25f, .65f) : 1;
   f.noise = f.resolution == 1 && d.chance(.5f) ? d.uniform(.015f, .035f) : 0;
@@ -59,15 +59,25 @@ inline std::vector<Vec2> convex_hull(std::vector<Vec2> p) {
   return hull;
 }
 
-// Distance to the nearest edge's line; negative outside.
-inline float depth_in_hull(Vec2 p, std::span<const Vec2> hull) {
-  float least = 1e9f;
-  for (std::size_t i = 0, j = hull.size() - 1; i < hull.size(); j = i++) {
-    const Vec2 e = hull[i] - hull[j], q = p - hull[j];
-    least = std::min(least, (e.x * q.y - e.y * q.x) / (length(e) + 1e-9f));
+// The edges of a hull as lines: normal · p + offset is the distance to the line, positive inside.
+class HullEdges {
+ public:
+  explicit HullEdges(std::span<const Vec2> hull) {
+    for (std::size_t i = 0, j = hull.size() - 1; i < hull.size(); j = i++) {
+      const Vec2 e = hull[i] - hull[j], normal = Vec2{-e.y, e.x} * (1 / (length(e) + 1e-9f));
+      lines_.push_back({normal, -dot(normal, hull[j])});
+    }
   }
-  return least;
-}
+  // Distance to the nearest line; negative outside.
+  float depth(Vec2 p) const {
+    float least = 1e9f;
+    for (const auto& [normal, offset] : lines_) least = std::min(least, dot(normal, p) + offset);
+    return least;
+  }
+
+ private:
+  std::vector<std::pair<Vec2, float>> lines_;
+};
 
 struct Similarity {
   float c = 1, s = 0;
@@ -118,7 +128,7 @@ inline Donor draw_donor(const Rig& rig, const Identity& head, const Scene& scene
   Donor donor{head, scene};
   if (f.kind == FakeKind::kSwap) {
     donor.who = draw_identity(rig, Dice(f.seed, 1, Stream::kFake));
-    if (d.chance(.6f)) donor.who.skin = head.skin * d.uniform(.88f, 1.12f);
+    if (d.chance(.75f)) donor.who.skin = head.skin * d.uniform(.88f, 1.12f);
   } else {
     detail::add_features(rig, d, donor.who, 2);
     donor.who.skin = head.skin * d.uniform(.9f, 1.1f);
@@ -136,7 +146,7 @@ inline Donor draw_donor(const Rig& rig, const Identity& head, const Scene& scene
 inline void forge(Canvas& target, const std::array<Vec2, kPoints>& points, const Canvas& donor,
                   const std::array<Vec2, kPoints>& donor_points, const Forgery& f) {
   Dice d(f.seed, 2, Stream::kFake);
-  const std::vector<Vec2> hull = inner_hull(points, f.raise);
+  const detail::HullEdges hull(inner_hull(points, f.raise));
   const detail::Similarity back = detail::similarity(points, donor_points);
   const int coarse = std::max(8, int(float(donor.side) * f.resolution));
   const Canvas small = f.resolution < 1 ? resized(donor, coarse) : donor;
@@ -151,7 +161,7 @@ inline void forge(Canvas& target, const std::array<Vec2, kPoints>& points, const
   for (int y = 0; y < target.side; ++y)
     for (int x = 0; x < target.side; ++x) {
       const Vec2 p{float(x) + .5f, float(y) + .5f};
-      const float depth = detail::depth_in_hull(p, hull);
+      const float depth = hull.depth(p);
       if (depth <= 0) continue;
       const Vec2 q = back(p) * shrink;
       const std::size_t at = std::size_t(y) * std::size_t(target.side) + std::size_t(x);

@@ -45,7 +45,12 @@ struct Labels {
   bool has(Attribute a) const { return attributes[std::size_t(a)]; }
   bool fake() const { return forgery.kind != FakeKind::kReal; }
   bool mouth_covered() const { return covered[7]; }
-  bool can_show(Au a) const { return !covered[std::size_t(kActionUnits[std::size_t(a)].region)]; }
+  bool eyes_covered() const { return covered[5] || covered[6]; }
+  // Of pairs (brows, eyes) both must be in sight.
+  bool can_show(Au a) const {
+    const std::size_t r = std::size_t(kActionUnits[std::size_t(a)].region);
+    return !covered[r] && !((r == 1 || r == 5) && covered[r + 1]);
+  }
   // Active, and in sight.
   bool shows(Au a) const { return can_show(a) && expression[a].most() >= kSeen; }
   std::vector<Au> shown() const {
@@ -70,7 +75,7 @@ inline void set_attributes(Labels& l, const Camera& camera) {
   set(kYoung, w.age < 36);
   set(kBald, bald && !w.hat);
   set(kBangs, w.bangs);
-  for (int c = 0; c < 5; ++c) set(Attribute(int(kBlackHair) + c), hair && int(w.hair) == c);
+  for (int c = 0; c < 5; ++c) set(Attribute(int(kBlackHair) + c), hair && !camera.grey() && int(w.hair) == c);
   set(kLongHair, w.style == HairStyle::kLong);
   set(kReceding, w.receding > .35f && hair && !w.hat);
   set(kEyeglasses, w.glasses == Glasses::kClear);
@@ -111,8 +116,6 @@ inline Labels make_labels(const Identity& who, const Expression& e, const Pose& 
     l.covered[r] = 2 * hidden >= region.count;
   }
   if (who.glasses == Glasses::kSun) l.covered[5] = l.covered[6] = true;
-  // AUs of both eyes are told of only where both are in sight.
-  l.covered[5] = l.covered[5] || l.covered[6];
   detail::set_attributes(l, camera);
   return l;
 }

@@ -42,6 +42,7 @@ inline float depth_in_polygon(Vec2 p, std::span<const Vec2> polygon) {
 class Plane {
  public:
   Plane() : value_(kTexels) {}
+  void clear() { std::fill(value_.begin(), value_.end(), 0.f); }
   float* row(int j) { return value_.data() + std::size_t(j) * kPlaneSide; }
   const float* row(int j) const { return value_.data() + std::size_t(j) * kPlaneSide; }
 

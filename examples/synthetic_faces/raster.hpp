@@ -21,10 +21,11 @@ struct Frame {
   std::vector<float> depth;
   std::vector<Hit> hit;
 
-  explicit Frame(int n) : side(n), depth(std::size_t(n) * std::size_t(n)), hit(depth.size()) {}
-  void clear() {
-    std::fill(depth.begin(), depth.end(), std::numeric_limits<float>::max());
-    std::fill(hit.begin(), hit.end(), Hit{});
+  // Empty, of this many pixels a side.
+  void clear(int n) {
+    side = n;
+    depth.assign(std::size_t(n) * std::size_t(n), std::numeric_limits<float>::max());
+    hit.assign(depth.size(), Hit{});
   }
 };
 
@@ -53,11 +54,11 @@ inline void draw(Frame& f, std::span<const Screen> at, std::span<const std::arra
   for (std::size_t i = first; i < last; ++i) {
     const auto& t = triangles[i];
     const Screen a = at[t[0]], b = at[t[1]], c = at[t[2]];
+    const float area = (b.x - a.x) * (c.y - a.y) - (c.x - a.x) * (b.y - a.y);
+    if (std::abs(area) < 1e-9f || (area > 0 && sides == Sides::kFront)) continue;
     const float left = std::min({a.x, b.x, c.x}), right = std::max({a.x, b.x, c.x});
     const float top = std::min({a.y, b.y, c.y}), bottom = std::max({a.y, b.y, c.y});
     if (!(right > 0 && bottom > 0 && left < side && top < side)) continue;
-    const float area = (b.x - a.x) * (c.y - a.y) - (c.x - a.x) * (b.y - a.y);
-    if (std::abs(area) < 1e-9f || (area > 0 && sides == Sides::kFront)) continue;
     const int x0 = int(std::max(0.f, left)), x1 = int(std::min(side - 1, right));
     const int y0 = int(std::max(0.f, top)), y1 = int(std::min(side - 1, bottom));
     const float scale = 1 / area;

@@ -31,7 +31,8 @@ struct Picture {
 namespace detail {
 
 struct Shadow {
-  Frame map{112};
+  static constexpr int kSide = 112;
+  Frame& map;
   Vec3 across, up, towards;
   float zoom = 0;
 
@@ -196,8 +197,8 @@ inline void cast_shadow(Subject& s) {
   w.towards = s.scene.light.towards;
   w.across = normalised(cross({0, 1, 0}, w.towards));
   w.up = cross(w.towards, w.across);
-  w.zoom = .36f * float(w.map.side) / s.view.face_height;
-  w.map.clear();
+  w.zoom = .36f * Shadow::kSide / s.view.face_height;
+  w.map.clear(Shadow::kSide);
   if (s.scene.light.shadow == 0) return;
   std::vector<Screen> at(s.turned.size());
   for (std::size_t i = 0; i < at.size(); ++i) at[i] = w.place(s.turned[i]);
@@ -245,14 +246,14 @@ inline void add_glass(Picture& out, const Subject& s, Frame& f) {
 // The person alone, on nothing.   side: pixels.
 inline Picture render(const Studio& studio, const Identity& who, const Expression& e, const Scene& scene, int side) {
   static thread_local Skin skin;
+  static thread_local Frame frame, shadow;  // kept: their memory is worth more than a face's time
   paint_skin(skin, studio.masks, studio.noise, who, e);
   const Mesh mesh = make_mesh(studio.head, studio.units, who, e);
-  detail::Subject s{studio, who, e, scene, mesh, skin, make_view(studio.head, mesh, scene.pose, side), {}, {}, {}, {}, 1, {}, {}};
+  detail::Subject s{studio, who, e, scene, mesh, skin, make_view(studio.head, mesh, scene.pose, side), {}, {}, {}, {shadow, {}, {}, {}, 0}, 1, {}, {}};
   s.hair_shade = Dice(who.seed, 1, Stream::kMesh).uniform(.8f, 1.2f);
   detail::place_vertices(s);
   detail::cast_shadow(s);
-  Frame frame(side);
-  frame.clear();
+  frame.clear(side);
   detail::draw_all(frame, s, s.screen);
   Picture out{Canvas(side), std::vector<std::uint8_t>(frame.depth.size()), {}};
   detail::shade_all(out, s, frame);

@@ -130,12 +130,18 @@ inline Coats choose_coats(const Masks& m, const Identity& who, Dice& d) {
 
 }  // namespace detail
 
+// Where on the plane there is more than plain skin, texels.
+struct PlanePart {
+  int left, right, top, bottom;
+};
+inline constexpr PlanePart kFace{32, kPlaneSide - 32, 24, kPlaneSide};
+
 // Who at one moment; the same seed paints the same skin in every frame of a clip.
 inline void paint_skin(Skin& skin, const Masks& m, const Noise& noise, const Identity& who, const Expression& e) {
   Dice d(who.seed, 0, Stream::kSkin);
   static thread_local Plane depth, brows, spots;
-  brows = Plane();
-  spots = Plane();
+  brows.clear();
+  spots.clear();
   const detail::Coats c = detail::choose_coats(m, who, d);
   detail::add_lines(depth, m, who, e);
   detail::add_brows(brows, m, who, d);
@@ -149,19 +155,28 @@ inline void paint_skin(Skin& skin, const Masks& m, const Noise& noise, const Ide
       const auto of = [&](const Plane& p) { return p.row(j)[i]; };
       const int x = i + shift_x, y = j + shift_y;
       const float tone = 1 + blotch * Noise::at(noise.cloud, x, y) + pores * Noise::at(noise.white, x, y);
+      Colour& to = skin.texel[std::size_t(j) * kPlaneSide + std::size_t(i)];
+      if (i < kFace.left || i >= kFace.right || j < kFace.top || j >= kFace.bottom) {
+        to = who.skin * tone;
+        continue;
+      }
       Colour t = who.skin * tone + blood * (of(m.cheeks) * c.rosy + of(m.nose) * c.nose);
       t = t * (Colour{1, 1, 1} + Colour{-.09f, -.13f, -.11f} * (of(m.eye_shade) * rings) + Colour{-.9f, -1.2f, -1.3f} * of(spots));
       const float line = std::min(.6f, of(depth));
       t = t * (1 - line);
       const float lips = of(m.lips) * c.lips_part;
       t = mix(t, c.lips * (1 + .04f * Noise::at(noise.cloud, 2 * x, y)), lips) * (1 - .45f * of(m.mouth_line));
-      t = mix(t, c.shadow * t * 1.3f, of(m.eye_shade) * c.shadow_part);
-      t = mix(t, Colour{.05f, .04f, .04f}, of(m.liner) * c.liner_part);
+      if (who.eye_makeup) {
+        t = mix(t, c.shadow * t * 1.3f, of(m.eye_shade) * c.shadow_part);
+        t = mix(t, Colour{.05f, .04f, .04f}, of(m.liner) * c.liner_part);
+      }
       t = mix(t, who.skin * .15f, of(m.lid) * c.lid_part);
       t = mix(t, c.brows, std::min(.92f, of(brows)));
-      const float streak = Noise::at(noise.streak, x, y), hairs = of(*c.beard_mask) * c.beard_part;
-      t = mix(t, c.beard * (1 + .15f * streak), std::clamp(hairs * (1 + .22f * streak), 0.f, .95f));
-      skin.texel[std::size_t(j) * kPlaneSide + std::size_t(i)] = {clamped(t.x), clamped(t.y), clamped(t.z)};
+      if (const float hairs = of(*c.beard_mask) * c.beard_part; hairs > 0) {
+        const float streak = Noise::at(noise.streak, x, y);
+        t = mix(t, c.beard * (1 + .15f * streak), std::clamp(hairs * (1 + .22f * streak), 0.f, .95f));
+      }
+      to = {clamped(t.x), clamped(t.y), clamped(t.z)};
     }
 }
 

@@ -30,7 +30,7 @@ inline std::string expression_reason(Dice& d, const Labels& l) {
 
 inline bool expression_in_sight(const Labels& l) {
   if (!l.expression.emotion || l.mouth_covered()) return false;
-  if (l.covered[5] && l.who.glasses != Glasses::kSun) return false;
+  if (l.eyes_covered() && l.who.glasses != Glasses::kSun) return false;
   return *l.expression.emotion == Emotion::kNeutral || !l.shown().empty();
 }
 
@@ -156,11 +156,11 @@ inline Exchange about_age(Dice& d, const Labels& l) {
     default: break;
   }
   return {Task::kAge, spoken(d, "{Is this|Would you say this is} a child, a teenager, a young adult, a middle-aged adult or an older adult?"),
-          spoken(d, "{This is |This looks like |}") + (std::string(kGroups[group])) + ": " + why + "."};
+          capital(spoken(d, "{this is |this looks like |}") + std::string(kGroups[group])) + ": " + why + "."};
 }
 
 inline bool hidden(const Labels& l, AttributeWords::Of of) {
-  return (of == AttributeWords::Of::kMouth && l.mouth_covered()) || (of == AttributeWords::Of::kEyes && l.covered[5]);
+  return (of == AttributeWords::Of::kMouth && l.mouth_covered()) || (of == AttributeWords::Of::kEyes && l.eyes_covered());
 }
 
 inline Exchange yes_or_no_attribute(Dice& d, const Labels& l) {
@@ -183,7 +183,7 @@ inline Exchange which_attribute(Dice& d, const Labels& l) {
   if (l.fake() || (d.chance(.5f) && !hair.empty()))
     return {Task::kAttributes,
             spoken(d, "{What hair does the person have?|Describe the hair.|Which {colour|color} is the hair, and how long is it?}"),
-            hair.empty() ? "The hair is hidden under a hat." : "The person has " + hair + "."};
+            hair.empty() ? "No hair shows under the hat." : "The person has " + hair + "."};
   return {Task::kAttributes, spoken(d, "{Is this a man or a woman?|Is the person male or female?}"),
           spoken(d, "{This looks like |This is }") + person_of(l) + "."};
 }
