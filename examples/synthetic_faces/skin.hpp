@@ -63,7 +63,7 @@ inline void add_lines(Plane& depth, const Masks& m, const Identity& who, const E
 
 // Hairs of both brows.
 inline void add_brows(Plane& brows, const Masks& m, const Identity& who, Dice& d) {
-  const float thick = d.uniform(.020f, .036f) * (who.bushy_brows ? 1.6f : 1) * (who.sex == Sex::kFemale ? .8f : 1);
+  const float thick = d.uniform(.018f, .030f) * (who.bushy_brows ? 1.6f : 1) * (who.sex == Sex::kFemale ? .8f : 1);
   const int hairs = who.bushy_brows ? 130 : 90;
   for (int side = 0; side < 2; ++side) {
     const auto& b = m.brows[std::size_t(side)];
@@ -72,7 +72,7 @@ inline void add_brows(Plane& brows, const Masks& m, const Identity& who, Dice& d
       const float t = d.uniform(), at = t * 3.999f;
       const std::size_t i = std::size_t(at);
       Vec2 root = mix(b[i], b[i + 1], at - float(i));
-      root.y += d.normal() * thick * (.4f + .6f * std::min(1.f, t * 2.2f));
+      root.y += std::max(-1.3f, d.normal()) * thick * (.4f + .6f * std::min(1.f, t * 2.2f));
       const Vec2 along{-inward * (1 - .5f * t) * .05f, (.1f - .1f * t + .45f * t) * .05f};
       const Vec2 hair[] = {root - along, root + along};
       brows.stroke(hair, .011f, d.uniform(.45f, .95f));
