@@ -80,7 +80,10 @@ inline Canvas draw_background(std::uint64_t seed, auto&& colour) {
   Canvas small(kSmall);
   for (int y = 0; y < kSmall; ++y)
     for (int x = 0; x < kSmall; ++x)
-      small.at(x, y) = mix(a, b, clamped(.5f + ((float(x) / kSmall - .5f) * std::cos(angle) + (float(y) / kSmall - .5f) * std::sin(angle)) * 1.2f));
+      small.at(x, y) = mix(
+          a, b,
+          clamped(.5f +
+                  ((float(x) / kSmall - .5f) * std::cos(angle) + (float(y) / kSmall - .5f) * std::sin(angle)) * 1.2f));
   for (int shapes = d.below(9); shapes > 0; --shapes) {
     const Colour c = colour(d, vivid);
     const float x0 = float(d.below(kSmall)), y0 = float(d.below(kSmall)), w = d.uniform(3, 22), h = d.uniform(3, 40);

@@ -11,8 +11,9 @@ facellava::media::Image with_surroundings(const facellava::media::Image& image, 
   facellava::media::Image out(image.width() + 2 * margin, image.height() + 2 * margin);
   for (int y = 0; y < out.height(); ++y)
     for (int x = 0; x < out.width(); ++x)
-      std::copy_n(image.pixel(std::clamp(x - margin, 0, image.width() - 1), std::clamp(y - margin, 0, image.height() - 1)), 3,
-                  out.pixel(x, y));
+      std::copy_n(
+          image.pixel(std::clamp(x - margin, 0, image.width() - 1), std::clamp(y - margin, 0, image.height() - 1)), 3,
+          out.pixel(x, y));
   return out;
 }
 

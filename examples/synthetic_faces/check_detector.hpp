@@ -8,8 +8,8 @@ namespace synthetic_faces {
 
 struct DetectorCheck {
   int faces = 0, found = 0;
-  float mean_error = 0;               // over faces and points, of the distance between the outer eye corners
-  std::array<Vec2, kPoints> offset{}; // mean of detector − exact, in the face's frame (x along the eyes), same unit
+  float mean_error = 0;                // over faces and points, of the distance between the outer eye corners
+  std::array<Vec2, kPoints> offset{};  // mean of detector − exact, in the face's frame (x along the eyes), same unit
 };
 
 // Of `count` samples of a seed.   nets: the folder that FaceFinder takes.   Errors: as FaceFinder.

@@ -24,8 +24,8 @@ struct FaceUnit {
 struct ActionUnit {
   int number;
   std::array<FaceUnit, 3> units;
-  int region;           // of facellava::kRegions, where it shows best
-  float one_sided;      // how often it is, where it is active
+  int region;       // of facellava::kRegions, where it shows best
+  float one_sided;  // how often it is, where it is active
 };
 inline constexpr std::array<ActionUnit, kAus> kActionUnits{{
     {1, {{{"browInnerUp", 1.f}}}, 1, 0},
@@ -82,10 +82,11 @@ inline std::span<const Part> parts_of(Emotion e) {
   static constexpr Part kSurprisedParts[] = {{k1, kNeeds, 1}, {k2, kNeeds, 1}, {k5, kNeeds, .9f}, {k26, kNeeds, .9f}};
   static constexpr Part kFearfulParts[] = {{k1, kNeeds, 1},  {k4, kNeeds, 1},  {k5, kNeeds, .95f}, {k20, kNeeds, .9f},
                                            {k2, kMay, .75f}, {k7, kMay, .25f}, {k25, kMay, .5f},   {k26, kMay, .35f}};
-  static constexpr Part kAngryParts[] = {{k4, kNeeds, 1},   {k7, kNeeds, .75f}, {k23, kNeeds, .55f}, {k24, kNeeds, .5f},
-                                         {k5, kMay, .35f},  {k17, kMay, .3f},   {k10, kMay, .12f},   {k25, kMay, .1f}};
-  static constexpr Part kDisgustedParts[] = {{k9, kNeeds, .85f}, {k10, kNeeds, .6f}, {k4, kMay, .45f}, {k17, kMay, .35f},
-                                             {k15, kMay, .25f},  {k7, kMay, .25f},   {k25, kMay, .2f}};
+  static constexpr Part kAngryParts[] = {{k4, kNeeds, 1},  {k7, kNeeds, .75f}, {k23, kNeeds, .55f}, {k24, kNeeds, .5f},
+                                         {k5, kMay, .35f}, {k17, kMay, .3f},   {k10, kMay, .12f},   {k25, kMay, .1f}};
+  static constexpr Part kDisgustedParts[] = {{k9, kNeeds, .85f}, {k10, kNeeds, .6f}, {k4, kMay, .45f},
+                                             {k17, kMay, .35f},  {k15, kMay, .25f},  {k7, kMay, .25f},
+                                             {k25, kMay, .2f}};
   switch (e) {
     case Emotion::kHappy: return kHappyParts;
     case Emotion::kSad: return kSadParts;
@@ -105,7 +106,7 @@ inline void settle(Expression& e) {
   using enum Au;
   constexpr std::pair<Au, Au> kAgainst[] = {{k26, k24}, {k26, k23}, {k25, k24}, {k25, k23}, {k12, k15}, {k12, k18},
                                             {k20, k18}, {k43, k5},  {k43, k7},  {k26, k17}, {k12, k24}, {k23, k24},
-                                            {k5, k6},    {k9, k2},   {k9, k1},   {k14, k18}};
+                                            {k5, k6},   {k9, k2},   {k9, k1},   {k14, k18}};
   for (const auto& [strong, weak] : kAgainst)
     if (e[strong].most() >= kSeen && e[weak].most() >= kSeen) e[weak] = {};
   // A jaw that drops parts the lips.
@@ -181,8 +182,8 @@ class FaceUnits {
       }
   }
 
-  // Moves the vertices of an identity. Units of one side pull at the other one a little (half as much, of eyeBlink): each
-  // half of the face takes its own intensity, so that an eye that is open in the labels is open.
+  // Moves the vertices of an identity. Units of one side pull at the other one a little (half as much, of eyeBlink):
+  // each half of the face takes its own intensity, so that an eye that is open in the labels is open.
   void apply(const Rig& rig, std::vector<Vec3>& moved, const Expression& e) const {
     for (const Entry& u : entries_) {
       const Intensity& i = e.au[u.au];

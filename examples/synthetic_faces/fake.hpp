@@ -17,7 +17,7 @@ struct Forgery {
   float resolution = 1;  // of the inner face
   float noise = 0;
   Colour tint{1, 1, 1};
-  float raise = .1f;     // how far above the brows the hull reaches
+  float raise = .1f;  // how far above the brows the hull reaches
 
   bool sharp_seam() const { return feather < 14; }
   bool soft_face() const { return resolution < .5f; }

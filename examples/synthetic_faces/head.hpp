@@ -1,5 +1,5 @@
-// What is the same for all faces: where each vertex lies on the mean head. Textures, hairlines and masks are functions of
-// that place ("canonical": the mean young adult, the middle between the eyes = origin).
+// What is the same for all faces: where each vertex lies on the mean head. Textures, hairlines and masks are functions
+// of that place ("canonical": the mean young adult, the middle between the eyes = origin).
 #pragma once
 #include "rig.hpp"
 

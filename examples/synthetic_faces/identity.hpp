@@ -29,8 +29,8 @@ struct Identity {
 };
 
 inline Colour hair_colour(HairColour c) {
-  constexpr Colour kColours[] = {{.10f, .085f, .085f}, {.31f, .20f, .135f}, {.76f, .61f, .38f}, {.54f, .25f, .12f},
-                                 {.62f, .61f, .60f}};
+  constexpr Colour kColours[] = {
+      {.10f, .085f, .085f}, {.31f, .20f, .135f}, {.76f, .61f, .38f}, {.54f, .25f, .12f}, {.62f, .61f, .60f}};
   return kColours[std::size_t(c)];
 }
 
@@ -74,7 +74,7 @@ inline float spread(std::string_view name) {
     std::string_view prefix;
     float spread;
   };
-  constexpr Group kGroups[] = {{"head/", .20f},     {"cheek/", .28f}, {"chin/", .28f}, {"forehead/", .28f},
+  constexpr Group kGroups[] = {{"head/", .20f},     {"cheek/", .28f}, {"chin/", .28f},  {"forehead/", .28f},
                                {"eyebrows/", .30f}, {"eyes/", .20f},  {"mouth/", .24f}, {"nose/", .27f},
                                {"ears/", .28f},     {"asym/", .12f}};
   if (name.find("age") != name.npos || name.find("head-trans") != name.npos) return 0;
@@ -128,9 +128,9 @@ inline Colour iris_of(Dice& d, int race) {
 inline void dress(Dice& d, Identity& who) {
   using enum HairStyle;
   const bool male = who.sex == Sex::kMale;
-  const float grown = who.age > 30;
+  const bool grown = who.age > 30;
   constexpr HairStyle kMale[] = {kBald, kBuzz, kShort, kFull}, kFemale[] = {kLong, kBob, kUp, kShort, kFull};
-  who.style = male ? kMale[d.weighted({grown > 0 ? .15f : .02f, .2f, .4f, grown > 0 ? .25f : .38f})]
+  who.style = male ? kMale[d.weighted({grown ? .15f : .02f, .2f, .4f, grown ? .25f : .38f})]
                    : kFemale[d.weighted({.44f, .24f, .16f, .08f, .08f})];
   if (male && who.age > 19) who.beard = FacialHair(d.weighted({.46f, .15f, .11f, .11f, .17f}));
   who.lipstick = !male && who.age > 15 && d.chance(.5f);

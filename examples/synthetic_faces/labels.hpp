@@ -12,15 +12,42 @@ namespace synthetic_faces {
 
 // The binary attributes, in the order of kAttributeNames.
 enum class Attribute {
-  kMale, kYoung, kBald, kBangs, kBlackHair, kBrownHair, kBlondHair, kRedHair, kGreyHair, kLongHair, kReceding,
-  kEyeglasses, kSunglasses, kHat, kLipstick, kHeavyMakeup, kMoustache, kGoatee, kFullBeard, kStubble, kNoBeard,
-  kBushyBrows, kWrinkles, kFreckles, kSmiling, kMouthOpen, kEyesClosed, kCovered, kGreyPicture
+  kMale,
+  kYoung,
+  kBald,
+  kBangs,
+  kBlackHair,
+  kBrownHair,
+  kBlondHair,
+  kRedHair,
+  kGreyHair,
+  kLongHair,
+  kReceding,
+  kEyeglasses,
+  kSunglasses,
+  kHat,
+  kLipstick,
+  kHeavyMakeup,
+  kMoustache,
+  kGoatee,
+  kFullBeard,
+  kStubble,
+  kNoBeard,
+  kBushyBrows,
+  kWrinkles,
+  kFreckles,
+  kSmiling,
+  kMouthOpen,
+  kEyesClosed,
+  kCovered,
+  kGreyPicture
 };
 inline constexpr std::array kAttributeNames = {
-    "male",       "young",       "bald",     "bangs",    "black_hair",   "brown_hair",    "blond_hair", "red_hair",
-    "grey_hair",  "long_hair",   "receding", "glasses",  "sunglasses",   "hat",           "lipstick",   "heavy_makeup",
-    "moustache",  "goatee",      "beard",    "stubble",  "no_beard",     "bushy_brows",   "wrinkles",   "freckles",
-    "smiling",    "mouth_open",  "eyes_closed", "covered_face", "grey_picture"};
+    "male",       "young",      "bald",        "bangs",        "black_hair",  "brown_hair",
+    "blond_hair", "red_hair",   "grey_hair",   "long_hair",    "receding",    "glasses",
+    "sunglasses", "hat",        "lipstick",    "heavy_makeup", "moustache",   "goatee",
+    "beard",      "stubble",    "no_beard",    "bushy_brows",  "wrinkles",    "freckles",
+    "smiling",    "mouth_open", "eyes_closed", "covered_face", "grey_picture"};
 inline constexpr std::size_t kAttributes = kAttributeNames.size();
 static_assert(kAttributes == std::size_t(Attribute::kGreyPicture) + 1);
 
@@ -32,14 +59,14 @@ using Points = std::array<Vec2, kPoints>;
 
 struct Labels {
   Identity who;
-  Expression expression;                                 // of a clip: at its apex
+  Expression expression;  // of a clip: at its apex
   std::bitset<kAttributes> attributes;
-  std::array<bool, facellava::kRegionCount> covered{};   // regions of which half or more is hidden
+  std::array<bool, facellava::kRegionCount> covered{};  // regions of which half or more is hidden
   Occluder occluder = Occluder::kNone;
   Forgery forgery;
   Pose pose;
-  Motion motion;                                         // of a clip
-  std::vector<Points> points;                            // of each frame, pixels of the picture
+  Motion motion;               // of a clip
+  std::vector<Points> points;  // of each frame, pixels of the picture
   int side = 0;
 
   bool has(Attribute a) const { return attributes[std::size_t(a)]; }

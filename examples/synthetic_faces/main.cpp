@@ -29,7 +29,8 @@ class Sheet {
  public:
   Sheet(int pictures, int clips, int side)
       : pictures_(std::min(pictures, 20 * kAcross)),
-        image_(kAcross * side, std::max(1, (pictures_ + kAcross - 1) / kAcross + (std::min(clips, 20) + 1) / 2) * side) {}
+        image_(kAcross * side,
+               std::max(1, (pictures_ + kAcross - 1) / kAcross + (std::min(clips, 20) + 1) / 2) * side) {}
 
   void add(int index, int pictures, const Sample& s) {
     const int clip = index - pictures;
@@ -38,7 +39,8 @@ class Sheet {
     for (std::size_t f = 0; f < s.frames.size(); ++f) {
       const int at = first + int(f), side = s.labels.side;
       for (int y = 0; y < side; ++y)
-        std::copy_n(s.frames[f].row(y), s.frames[f].stride(), image_.pixel(at % kAcross * side, at / kAcross * side + y));
+        std::copy_n(s.frames[f].row(y), s.frames[f].stride(),
+                    image_.pixel(at % kAcross * side, at / kAcross * side + y));
     }
   }
   const facellava::media::Image& image() const { return image_; }
@@ -82,13 +84,17 @@ int main(int argc, char** argv) {
   app.add_option("--count", o.plan.pictures, "Pictures")->check(CLI::Range(0, 10000000))->capture_default_str();
   app.add_option("--clips", o.plan.clips, "Clips of 8 frames")->check(CLI::Range(0, 1000000))->capture_default_str();
   app.add_option("--size", o.generator.side, "Side of a picture, pixels")->capture_default_str();
-  app.add_option("--fake-part", o.generator.fake_part, "Part of the samples that are forged, 0..1")->capture_default_str();
-  app.add_option("--questions", o.plan.questions, "Questions about each sample")->check(CLI::Range(1, 50))->capture_default_str();
+  app.add_option("--fake-part", o.generator.fake_part, "Part of the samples that are forged, 0..1")
+      ->capture_default_str();
+  app.add_option("--questions", o.plan.questions, "Questions about each sample")
+      ->check(CLI::Range(1, 50))
+      ->capture_default_str();
   app.add_option("--sheet", o.sheet, "PNG with the first samples side by side")->needs(out);
   app.add_option("--rig", o.rig, "The head's mesh and targets")->capture_default_str();
   app.add_option("--threads", o.plan.threads, "0: one a core")->capture_default_str();
-  app.add_option("--check-detector", o.check,
-                 "Of this many faces: how many the library's detector finds, and by how much its 68 points differ, as CSV");
+  app.add_option(
+      "--check-detector", o.check,
+      "Of this many faces: how many the library's detector finds, and by how much its 68 points differ, as CSV");
   app.add_option("--nets", o.nets, "Folder of the detector's nets")->capture_default_str();
   app.add_option("--speed", o.speed, "Render this many faces, write none, print how fast that was");
   CLI11_PARSE(app, argc, argv);

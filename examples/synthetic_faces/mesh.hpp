@@ -7,7 +7,7 @@
 namespace synthetic_faces {
 
 struct Mesh {
-  std::vector<Vec3> position, normal, place;  // place: canonical, of hair and skin alike
+  std::vector<Vec3> position, normal, place;        // place: canonical, of hair and skin alike
   std::vector<float> cut, strand, occlusion, hair;  // hair: how far inside the hairline, radians
   std::vector<std::array<std::uint32_t, 3>> triangles;
   std::vector<Material> material;
@@ -59,8 +59,15 @@ inline std::vector<float> inside_hairline(const Head& head, const Identity& who,
   const float front = mix(.30f, .85f, who.receding) + .05f * d.normal() + (who.style == kUp ? .02f : 0);
   const bool cropped = who.style == kBuzz || who.style == kShort || who.style == kFull || who.style == kBald;
   const float nape = cropped ? -.32f : -.55f, r = who.receding;
-  const Vec2 line[] = {{0, front}, {.45f, front + .01f + .12f * r}, {.85f, front - .13f + .25f * r}, {1.12f, -.02f},
-                       {1.28f, cropped ? -.33f : -.45f}, {1.45f, -.12f}, {1.75f, -.12f}, {2.05f, nape}, {3.2f, nape - .1f}};
+  const Vec2 line[] = {{0, front},
+                       {.45f, front + .01f + .12f * r},
+                       {.85f, front - .13f + .25f * r},
+                       {1.12f, -.02f},
+                       {1.28f, cropped ? -.33f : -.45f},
+                       {1.45f, -.12f},
+                       {1.75f, -.12f},
+                       {2.05f, nape},
+                       {3.2f, nape - .1f}};
   const float wave = .025f, turns = 5 + 8 * d.uniform(), phase = 6 * d.uniform();
   std::vector<float> inside(head.place.size());
   for (std::size_t v = 0; v < inside.size(); ++v)
@@ -92,7 +99,8 @@ inline void add_hair(Mesh& m, const Head& head, const Identity& who, Dice& d) {
   push(m, base, head.scalp, Material::kHair);
   add_normals(m, base, first);
   if (who.style != kLong && who.style != kBob) return;
-  const float open = d.uniform(.90f, 1.08f), ends = who.style == kLong ? -3 : -d.uniform(.75f, 1.3f), width = d.uniform(.92f, .99f);
+  const float open = d.uniform(.90f, 1.08f), ends = who.style == kLong ? -3 : -d.uniform(.75f, 1.3f),
+              width = d.uniform(.92f, .99f);
   const Vec2 gap[] = {{-2.2f, .70f * open}, {-.6f, .70f * open}, {0, .67f * open}, {.55f, .50f * open}, {.75f, 0}};
   const std::size_t hanging = m.size(), first_hanging = m.triangles.size();
   for (std::size_t v = 0; v < n; ++v) {
@@ -199,7 +207,8 @@ inline void add_hat(Mesh& m, const Head& head, Dice& d) {
   Vec3 front;
   for (std::size_t v = 0; v < n; ++v) {
     const float az = std::abs(head.azimuth[v]), above = head.altitude[v] - piecewise(edge, az);
-    push(m, {m.position[v] + m.normal[v] * (.10f + height * smooth_step(0, .35f, above)), head.place[v], above, 0, .95f});
+    push(m,
+         {m.position[v] + m.normal[v] * (.10f + height * smooth_step(0, .35f, above)), head.place[v], above, 0, .95f});
     if (std::abs(above) + az < lowest) {
       lowest = std::abs(above) + az;
       front = m.position[v];

@@ -1,4 +1,5 @@
-// Things in front of a face: a hand, a face mask, a microphone. They hide parts of it, which labels then do not tell of.
+// Things in front of a face: a hand, a face mask, a microphone. They hide parts of it, which labels then do not tell
+// of.
 #pragma once
 #include "paint.hpp"
 #include "shade.hpp"

@@ -19,7 +19,8 @@ constexpr Vec2 to_plane(float x, float y) {
   return {(x + kPlaneReach) * kTexelsPerUnit - .5f, (kPlaneMiddle + kPlaneReach - y) * kTexelsPerUnit - .5f};
 }
 constexpr Vec2 from_plane(int i, int j) {
-  return {(float(i) + .5f) / kTexelsPerUnit - kPlaneReach, kPlaneMiddle + kPlaneReach - (float(j) + .5f) / kTexelsPerUnit};
+  return {(float(i) + .5f) / kTexelsPerUnit - kPlaneReach,
+          kPlaneMiddle + kPlaneReach - (float(j) + .5f) / kTexelsPerUnit};
 }
 
 inline float distance_to_segment(Vec2 p, Vec2 a, Vec2 b) {
@@ -102,12 +103,12 @@ inline Noise make_noise() {
     const int size = kPlaneSide / cells;
     for (int j = 0; j < kPlaneSide; ++j)
       for (int i = 0; i < kPlaneSide; ++i) {
-        const auto corner = [&](int x, int y) {
-          return n.white.row(y % cells * size)[x % cells * size + cells % 7];
-        };
+        const auto corner = [&](int x, int y) { return n.white.row(y % cells * size)[x % cells * size + cells % 7]; };
         const int x = i / size, y = j / size;
-        const float s = smooth_step(0, 1, float(i % size) / float(size)), t = smooth_step(0, 1, float(j % size) / float(size));
-        n.cloud.row(j)[i] += share * mix(mix(corner(x, y), corner(x + 1, y), s), mix(corner(x, y + 1), corner(x + 1, y + 1), s), t);
+        const float s = smooth_step(0, 1, float(i % size) / float(size)),
+                    t = smooth_step(0, 1, float(j % size) / float(size));
+        n.cloud.row(j)[i] +=
+            share * mix(mix(corner(x, y), corner(x + 1, y), s), mix(corner(x, y + 1), corner(x + 1, y + 1), s), t);
       }
   }
   constexpr int kReach = 6;
@@ -174,7 +175,8 @@ inline void paint_lines(Masks& m, const Sketch& s) {
     const bool right = side < 0;
     const Vec2 brow = s.at(right ? 21 : 22), wing = s.at(right ? 31 : 35), corner = s.at(right ? 48 : 54);
     const Vec2 eye = s.at(right ? 36 : 45), inner = s.at(right ? 39 : 42);
-    line(Line::kGlabella).stroke(std::vector<Vec2>{brow + Vec2{-.05f * out, .02f}, brow + Vec2{-.07f * out, -.16f}}, .02f);
+    line(Line::kGlabella)
+        .stroke(std::vector<Vec2>{brow + Vec2{-.05f * out, .02f}, brow + Vec2{-.07f * out, -.16f}}, .02f);
     line(Line::kNasolabial)
         .stroke(std::vector<Vec2>{wing + Vec2{.10f * out, .06f}, mix(wing, corner, .5f) + Vec2{.13f * out, .02f},
                                   corner + Vec2{.10f * out, -.02f}, corner + Vec2{.09f * out, -.12f}},
@@ -183,9 +185,11 @@ inline void paint_lines(Masks& m, const Sketch& s) {
       line(Line::kCrow).stroke(std::vector<Vec2>{eye + Vec2{.06f * out, dy * .4f}, eye + Vec2{.22f * out, dy}}, .015f);
     for (int k = 0; k < 3; ++k) {
       const Vec2 down{0, -.08f * float(k)};
-      line(Line::kNasal).stroke(std::vector<Vec2>{mix(s.at(27), inner, .35f) + down, mix(s.at(28), inner, .15f) + down}, .02f);
+      line(Line::kNasal)
+          .stroke(std::vector<Vec2>{mix(s.at(27), inner, .35f) + down, mix(s.at(28), inner, .15f) + down}, .02f);
     }
-    line(Line::kDimple).stroke(std::vector<Vec2>{corner + Vec2{.06f * out, .04f}, corner + Vec2{.07f * out, -.05f}}, .024f);
+    line(Line::kDimple)
+        .stroke(std::vector<Vec2>{corner + Vec2{.06f * out, .04f}, corner + Vec2{.07f * out, -.05f}}, .024f);
   }
   line(Line::kChin).stroke(std::vector<Vec2>{s.at(58, -.02f, -.13f), s.at(57, 0, -.10f), s.at(56, .02f, -.13f)}, .026f);
 }

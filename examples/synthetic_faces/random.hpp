@@ -1,5 +1,5 @@
-// Random numbers of a sample: a function of the seed, the sample's number and what they are for, so that sample i is the
-// same whatever came before it, and a change in one stage leaves the others as they are.
+// Random numbers of a sample: a function of the seed, the sample's number and what they are for, so that sample i is
+// the same whatever came before it, and a change in one stage leaves the others as they are.
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -1,5 +1,5 @@
-// A z-buffer rasteriser that notes, for each pixel, which triangle is in front and where on it: attributes are looked up
-// afterwards, once a pixel. Triangles of hair are cut where a vertex value, frayed by strands, falls below 0.
+// A z-buffer rasteriser that notes, for each pixel, which triangle is in front and where on it: attributes are looked
+// up afterwards, once a pixel. Triangles of hair are cut where a vertex value, frayed by strands, falls below 0.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -12,7 +12,7 @@
 namespace synthetic_faces {
 
 struct Hit {
-  std::int32_t triangle = -1;  // none
+  std::int32_t triangle = -1;   // none
   float second = 0, third = 0;  // weights of its second and third vertex
 };
 
@@ -63,7 +63,8 @@ inline void draw(Frame& f, std::span<const Screen> at, std::span<const std::arra
     const int y0 = int(std::max(0.f, top)), y1 = int(std::min(side - 1, bottom));
     const float scale = 1 / area;
     // Weights of b and c are linear in the pixel.
-    const float bx = (c.y - a.y) * scale, by = -(c.x - a.x) * scale, cx = -(b.y - a.y) * scale, cy = (b.x - a.x) * scale;
+    const float bx = (c.y - a.y) * scale, by = -(c.x - a.x) * scale, cx = -(b.y - a.y) * scale,
+                cy = (b.x - a.x) * scale;
     constexpr float kEdge = -1e-4f;
     for (int y = y0; y <= y1; ++y) {
       const float dx = float(x0) + .5f - a.x, dy = float(y) + .5f - a.y;

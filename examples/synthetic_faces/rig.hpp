@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "facellava/core/regions.hpp"
 #include "facellava/io/json.hpp"
 #include "facellava/io/mapped_file.hpp"
 #include "vec.hpp"
@@ -18,10 +19,10 @@ namespace synthetic_faces {
 
 using facellava::Error;
 using facellava::ErrorKind;
+using facellava::kPoints;
 
 enum class Material : std::uint8_t { kSkin, kEye, kTeeth, kTongue, kLashes, kHair, kFrame, kLens, kHat };
 inline constexpr int kRigMaterials = 6;
-inline constexpr int kPoints = 68;
 
 using Triangle = std::array<std::uint16_t, 3>;
 struct Weight {
@@ -33,9 +34,9 @@ using Weights = std::vector<Weight>;
 struct Rig {
   std::vector<Vec3> vertices;
   std::vector<Triangle> triangles;
-  std::vector<Material> material;            // of each triangle
+  std::vector<Material> material;               // of each triangle
   std::array<std::uint16_t, kPoints> points{};  // the vertices that are the 68 points
-  std::vector<float> occlusion;              // of each vertex: how much of the sky it sees, 0..1
+  std::vector<float> occlusion;                 // of each vertex: how much of the sky it sees, 0..1
   std::map<std::string, int, std::less<>> names;
   std::vector<std::uint32_t> begin;  // where the deltas of each target begin, and the end
   std::vector<std::uint16_t> index;
@@ -117,12 +118,18 @@ inline void check_rig(const Rig& rig, const RigFile& file) {
   };
   const auto finite = [](Vec3 v) { return std::abs(v.x) + std::abs(v.y) + std::abs(v.z) < 1e3f; };
   all(rig.vertices, finite, "a vertex is no place near a head");
-  all(rig.triangles, [&](const Triangle& t) { return t[0] < n && t[1] < n && t[2] < n; }, "a triangle has no vertex");
-  all(rig.points, [&](std::uint16_t i) { return i < n; }, "a landmark has no vertex");
-  all(rig.index, [&](std::uint16_t i) { return i < n; }, "a target moves a vertex that is not there");
-  all(rig.material, [](Material m) { return int(m) < kRigMaterials; }, "a triangle has an unknown material");
-  all(rig.occlusion, [](float a) { return a >= 0 && a <= 1.01f; }, "an occlusion is not from 0 to 1");
-  all(rig.scale, [](float s) { return s >= 0 && s < 100; }, "a target's scale is not from 0 to 100");
+  all(
+      rig.triangles, [&](const Triangle& t) { return t[0] < n && t[1] < n && t[2] < n; }, "a triangle has no vertex");
+  all(
+      rig.points, [&](std::uint16_t i) { return i < n; }, "a landmark has no vertex");
+  all(
+      rig.index, [&](std::uint16_t i) { return i < n; }, "a target moves a vertex that is not there");
+  all(
+      rig.material, [](Material m) { return int(m) < kRigMaterials; }, "a triangle has an unknown material");
+  all(
+      rig.occlusion, [](float a) { return a >= 0 && a <= 1.01f; }, "an occlusion is not from 0 to 1");
+  all(
+      rig.scale, [](float s) { return s >= 0 && s < 100; }, "a target's scale is not from 0 to 100");
   const std::size_t targets = rig.names.size();
   if (rig.material.size() != rig.triangles.size() || rig.occlusion.size() != n || rig.scale.size() != targets ||
       rig.begin.size() != targets + 1 || rig.index.size() != rig.delta.size() || rig.begin.back() != rig.index.size() ||

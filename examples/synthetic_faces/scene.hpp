@@ -70,7 +70,8 @@ inline Colour draw_colour(Dice& d, float vivid) {
 }
 
 inline Scene draw_scene(Dice d) {
-  constexpr Colour kFrames[] = {{.05f, .05f, .05f}, {.25f, .14f, .08f}, {.55f, .5f, .4f}, {.1f, .1f, .35f}, {.5f, .08f, .08f}};
+  constexpr Colour kFrames[] = {
+      {.05f, .05f, .05f}, {.25f, .14f, .08f}, {.55f, .5f, .4f}, {.1f, .1f, .35f}, {.5f, .08f, .08f}};
   Scene s;
   s.pose = draw_pose(d);
   s.light = draw_light(d);

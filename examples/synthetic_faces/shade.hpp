@@ -24,8 +24,8 @@ struct Studio {
 // One face, cut out: the colour of each pixel, whether it is there, and where the 68 points are.
 struct Picture {
   Canvas colour;
-  std::vector<std::uint8_t> covered;        // of each pixel: 1 where the person is
-  std::array<Vec2, kPoints> points{};       // pixels
+  std::vector<std::uint8_t> covered;   // of each pixel: 1 where the person is
+  std::array<Vec2, kPoints> points{};  // pixels
 };
 
 namespace detail {
@@ -43,7 +43,8 @@ struct Shadow {
   // 1 in the light, 0 in the shadow.
   float light_at(Vec3 turned, float slack) const {
     const Vec3 p = place(turned);
-    const float u = std::clamp(p.x - .5f, 0.f, float(map.side) - 1.01f), v = std::clamp(p.y - .5f, 0.f, float(map.side) - 1.01f);
+    const float u = std::clamp(p.x - .5f, 0.f, float(map.side) - 1.01f),
+                v = std::clamp(p.y - .5f, 0.f, float(map.side) - 1.01f);
     const int i = int(u), j = int(v);
     const float s = u - float(i), t = v - float(j);
     const float* d = map.depth.data() + std::size_t(j) * std::size_t(map.side) + std::size_t(i);
@@ -65,15 +66,15 @@ struct Subject {
   std::vector<Screen> screen;
   Shadow shadow;
   float hair_shade = 1;
-  Vec3 half;  // between the light and the eye
+  Vec3 half;                       // between the light and the eye
   std::array<Vec3, kEyes> look{};  // of each eye, canonical
 };
 
 struct Surface {
   Colour albedo;
   float gloss = .05f;
-  int sharpness = 5;                // of the gloss: the power is 2 to this
-  float occlusion = 1, soft = 0;    // soft: how much light comes through, as through skin
+  int sharpness = 5;              // of the gloss: the power is 2 to this
+  float occlusion = 1, soft = 0;  // soft: how much light comes through, as through skin
 };
 
 inline Surface skin_surface(const Subject& s, Vec3 place, float occlusion, float hair, float grain) {
@@ -126,7 +127,9 @@ inline Surface hair_surface(const Subject& s, Vec3 place, float strand, float oc
 inline Surface surface_at(const Subject& s, Material m, Vec3 place, const Hit& h, float occlusion, float hair) {
   const auto& t = s.mesh.triangles[std::size_t(h.triangle)];
   switch (m) {
-    case Material::kSkin: return skin_surface(s, place, occlusion, hair, Noise::at(s.studio.noise.streak, int(place.x * 120 + 4096), int(place.y * 40 + 4096)));
+    case Material::kSkin:
+      return skin_surface(s, place, occlusion, hair,
+                          Noise::at(s.studio.noise.streak, int(place.x * 120 + 4096), int(place.y * 40 + 4096)));
     case Material::kEye: return eye_surface(s, place, occlusion);
     case Material::kTeeth: return {{.90f, .87f, .80f}, .15f, 6, std::max(occlusion, .4f) * .95f, .3f};
     case Material::kTongue: return {{.62f, .28f, .27f}, .1f, 5, std::max(occlusion, .3f), .5f};
@@ -139,7 +142,8 @@ inline Surface surface_at(const Subject& s, Material m, Vec3 place, const Hit& h
     case Material::kLashes:
     case Material::kLens: break;
   }
-  const float strand = mix(s.mesh.strand[t[0]], s.mesh.strand[t[1]], h.second) + h.third * (s.mesh.strand[t[2]] - s.mesh.strand[t[0]]);
+  const float strand =
+      mix(s.mesh.strand[t[0]], s.mesh.strand[t[1]], h.second) + h.third * (s.mesh.strand[t[2]] - s.mesh.strand[t[0]]);
   return hair_surface(s, place, strand, occlusion);
 }
 
@@ -157,7 +161,8 @@ inline Colour lit(const Subject& s, const Surface& u, Vec3 n, Vec3 at) {
   const float sky = l.ambient * (.78f + .22f * n.y) * (.25f + .75f * u.occlusion);
   const float fill = l.fill * std::max(0.f, n.x * l.fill_side + .4f * n.z) * u.occlusion;
   const float bleed = u.soft * .10f * std::max(0.f, 1 - std::abs(facing - .05f) * 4) * l.key * open;
-  const Colour light = l.tint * (key * l.key * 1.25f * (.5f + .5f * u.occlusion)) + Colour{1, 1, 1} * (sky + fill) + Colour{bleed, .25f * bleed, .15f * bleed};
+  const Colour light = l.tint * (key * l.key * 1.25f * (.5f + .5f * u.occlusion)) + Colour{1, 1, 1} * (sky + fill) +
+                       Colour{bleed, .25f * bleed, .15f * bleed};
   return u.albedo * u.albedo * light + Colour{shine, shine, shine};
 }
 
@@ -249,7 +254,20 @@ inline Picture render(const Studio& studio, const Identity& who, const Expressio
   static thread_local Frame frame, shadow;  // kept: their memory is worth more than a face's time
   paint_skin(skin, studio.masks, studio.noise, who, e);
   const Mesh mesh = make_mesh(studio.head, studio.units, who, e);
-  detail::Subject s{studio, who, e, scene, mesh, skin, make_view(studio.head, mesh, scene.pose, side), {}, {}, {}, {shadow, {}, {}, {}, 0}, 1, {}, {}};
+  detail::Subject s{studio,
+                    who,
+                    e,
+                    scene,
+                    mesh,
+                    skin,
+                    make_view(studio.head, mesh, scene.pose, side),
+                    {},
+                    {},
+                    {},
+                    {shadow, {}, {}, {}, 0},
+                    1,
+                    {},
+                    {}};
   s.hair_shade = Dice(who.seed, 1, Stream::kMesh).uniform(.8f, 1.2f);
   detail::place_vertices(s);
   detail::cast_shadow(s);

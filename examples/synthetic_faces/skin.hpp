@@ -1,5 +1,5 @@
-// The skin of one face at one moment: tone, blood, freckles, wrinkles (of age, and of the muscles that are active), lips,
-// make-up, brows, beard.
+// The skin of one face at one moment: tone, blood, freckles, wrinkles (of age, and of the muscles that are active),
+// lips, make-up, brows, beard.
 #pragma once
 #include "expression.hpp"
 #include "identity.hpp"
@@ -63,7 +63,7 @@ inline void add_lines(Plane& depth, const Masks& m, const Identity& who, const E
 
 // Hairs of both brows.
 inline void add_brows(Plane& brows, const Masks& m, const Identity& who, Dice& d) {
-  const float thick = d.uniform(.020f, .036f) * (who.bushy_brows ? 1.6f : 1) * (who.sex == Sex::kFemale ? .8f : 1);
+  const float thick = d.uniform(.018f, .030f) * (who.bushy_brows ? 1.6f : 1) * (who.sex == Sex::kFemale ? .8f : 1);
   const int hairs = who.bushy_brows ? 130 : 90;
   for (int side = 0; side < 2; ++side) {
     const auto& b = m.brows[std::size_t(side)];
@@ -72,7 +72,7 @@ inline void add_brows(Plane& brows, const Masks& m, const Identity& who, Dice& d
       const float t = d.uniform(), at = t * 3.999f;
       const std::size_t i = std::size_t(at);
       Vec2 root = mix(b[i], b[i + 1], at - float(i));
-      root.y += d.normal() * thick * (.4f + .6f * std::min(1.f, t * 2.2f));
+      root.y += std::max(-1.3f, d.normal()) * thick * (.4f + .6f * std::min(1.f, t * 2.2f));
       const Vec2 along{-inward * (1 - .5f * t) * .05f, (.1f - .1f * t + .45f * t) * .05f};
       const Vec2 hair[] = {root - along, root + along};
       brows.stroke(hair, .011f, d.uniform(.45f, .95f));
@@ -104,7 +104,8 @@ struct Coats {
 };
 
 inline Coats choose_coats(const Masks& m, const Identity& who, Dice& d) {
-  constexpr Colour kLipsticks[] = {{.66f, .10f, .14f}, {.76f, .24f, .34f}, {.56f, .12f, .22f}, {.74f, .32f, .29f}, {.45f, .09f, .17f}};
+  constexpr Colour kLipsticks[] = {
+      {.66f, .10f, .14f}, {.76f, .24f, .34f}, {.56f, .12f, .22f}, {.74f, .32f, .29f}, {.45f, .09f, .17f}};
   constexpr Colour kShadows[] = {{.45f, .3f, .3f}, {.35f, .3f, .45f}, {.5f, .35f, .25f}, {.3f, .35f, .4f}};
   const Colour hair = hair_colour(who.hair);
   Coats c{};
@@ -112,13 +113,17 @@ inline Coats choose_coats(const Masks& m, const Identity& who, Dice& d) {
   const float pale = .35f * smooth_step(45, 80, who.age);
   c.lips = who.lipstick ? d.pick(kLipsticks) : mix(own, who.skin * Colour{.86f, .74f, .72f}, pale);
   c.lips_part = who.lipstick ? .9f : .75f;
-  c.brows = {std::min(hair.x * .75f, .8f * who.skin.x), std::min(hair.y * .75f, .8f * who.skin.y), std::min(hair.z * .75f, .8f * who.skin.z)};
+  c.brows = {std::min(hair.x * .75f, .8f * who.skin.x), std::min(hair.y * .75f, .8f * who.skin.y),
+             std::min(hair.z * .75f, .8f * who.skin.z)};
   c.beard = hair * .8f;
   const bool shaven = who.beard == FacialHair::kNone;
-  c.beard_mask = who.beard == FacialHair::kMoustache ? &m.moustache : who.beard == FacialHair::kGoatee ? &m.goatee : &m.beard;
-  c.beard_part = who.beard == FacialHair::kStubble ? d.uniform(.35f, .5f)
-                 : !shaven                         ? 1.05f
-                 : who.sex == Sex::kMale && who.age > 17 ? d.uniform(0, .12f) : 0;
+  c.beard_mask = who.beard == FacialHair::kMoustache ? &m.moustache
+                 : who.beard == FacialHair::kGoatee  ? &m.goatee
+                                                     : &m.beard;
+  c.beard_part = who.beard == FacialHair::kStubble       ? d.uniform(.35f, .5f)
+                 : !shaven                               ? 1.05f
+                 : who.sex == Sex::kMale && who.age > 17 ? d.uniform(0, .12f)
+                                                         : 0;
   c.shadow = d.pick(kShadows);
   c.shadow_part = who.eye_makeup ? d.uniform(.3f, .6f) : 0;
   c.liner_part = who.eye_makeup ? .85f : 0;
@@ -147,7 +152,8 @@ inline void paint_skin(Skin& skin, const Masks& m, const Noise& noise, const Ide
   detail::add_brows(brows, m, who, d);
   detail::add_spots(spots, who, d);
   const int shift_x = d.below(kPlaneSide), shift_y = d.below(kPlaneSide);
-  const float blotch = d.uniform(.015f, .035f) * (1 + who.wrinkles), pores = d.uniform(.006f, .014f) * (1 + .5f * who.wrinkles);
+  const float blotch = d.uniform(.015f, .035f) * (1 + who.wrinkles),
+              pores = d.uniform(.006f, .014f) * (1 + .5f * who.wrinkles);
   const float rings = d.uniform(.3f, 1.f + .5f * who.wrinkles);
   const Colour blood = who.skin.x < .55f ? Colour{.01f, -.03f, -.025f} : Colour{.02f, -.055f, -.045f};
   for (int j = 0; j < kPlaneSide; ++j)
@@ -161,7 +167,8 @@ inline void paint_skin(Skin& skin, const Masks& m, const Noise& noise, const Ide
         continue;
       }
       Colour t = who.skin * tone + blood * (of(m.cheeks) * c.rosy + of(m.nose) * c.nose);
-      t = t * (Colour{1, 1, 1} + Colour{-.09f, -.13f, -.11f} * (of(m.eye_shade) * rings) + Colour{-.9f, -1.2f, -1.3f} * of(spots));
+      t = t * (Colour{1, 1, 1} + Colour{-.09f, -.13f, -.11f} * (of(m.eye_shade) * rings) +
+               Colour{-.9f, -1.2f, -1.3f} * of(spots));
       const float line = std::min(.6f, of(depth));
       t = t * (1 - line);
       const float lips = of(m.lips) * c.lips_part;

@@ -6,12 +6,12 @@ using namespace synthetic_faces::test;
 
 namespace {
 
-// The 68 points of a head that looks straight ahead, in distances between the outer eye corners; y up.
+// The 68 points of a head that looks straight ahead, in distances between the outer eye corners of the mean head; y up.
 Points frontal(const Identity& who, const Expression& e) {
   const Studio& s = small_faces().studio();
   const Mesh m = make_mesh(s.head, s.units, who, e);
   const auto at = [&](std::size_t i) { return m.position[s.head.rig.points[i]]; };
-  const float unit = 1 / (at(45).x - at(36).x);
+  const float unit = 1 / (s.head.points[45].x - s.head.points[36].x);
   Points p;
   for (std::size_t i = 0; i < kPoints; ++i) p[i] = {at(i).x * unit, at(i).y * unit};
   return p;
@@ -40,23 +40,59 @@ struct Effect {
   float least;  // change of the measure at full intensity; its sign is the direction
 };
 const Effect kEffects[] = {
-    {Au::k1, "inner brows go up", [](const Points& p) { return height(p, {20, 21, 22, 23}); }, .02f},
-    {Au::k2, "outer brows go up", [](const Points& p) { return height(p, {17, 18, 25, 26}); }, .02f},
-    {Au::k4, "brows go down", [](const Points& p) { return height(p, {19, 20, 21, 22, 23, 24}); }, -.02f},
+    {Au::k1, "inner brows go up",
+     [](const Points& p) {
+       return height(p, {20, 21, 22, 23});
+     },
+     .02f},
+    {Au::k2, "outer brows go up",
+     [](const Points& p) {
+       return height(p, {17, 18, 25, 26});
+     },
+     .02f},
+    {Au::k4, "brows go down",
+     [](const Points& p) {
+       return height(p, {19, 20, 21, 22, 23, 24});
+     },
+     -.02f},
     {Au::k5, "eyes open wide", eye_opening, .01f},
     {Au::k7, "eyes narrow", eye_opening, -.01f},
-    {Au::k9, "nostrils go up", [](const Points& p) { return height(p, {31, 35}); }, .005f},
-    {Au::k10, "the upper lip goes up", [](const Points& p) { return height(p, {50, 51, 52}); }, .01f},
-    {Au::k12, "lip corners go up", [](const Points& p) { return height(p, {48, 54}); }, .03f},
+    {Au::k9, "nostrils go up",
+     [](const Points& p) {
+       return height(p, {31, 35});
+     },
+     .005f},
+    {Au::k10, "the upper lip goes up",
+     [](const Points& p) {
+       return height(p, {50, 51, 52});
+     },
+     .01f},
+    {Au::k12, "lip corners go up",
+     [](const Points& p) {
+       return height(p, {48, 54});
+     },
+     .03f},
     {Au::k12, "the mouth widens", mouth_width, .02f},
-    {Au::k15, "lip corners go down", [](const Points& p) { return height(p, {48, 54}); }, -.02f},
-    {Au::k17, "the lower lip goes up", [](const Points& p) { return height(p, {56, 57, 58}); }, .005f},
+    {Au::k15, "lip corners go down",
+     [](const Points& p) {
+       return height(p, {48, 54});
+     },
+     -.02f},
+    {Au::k17, "the lower lip goes up",
+     [](const Points& p) {
+       return height(p, {56, 57, 58});
+     },
+     .005f},
     {Au::k18, "the mouth narrows", mouth_width, -.02f},
     {Au::k20, "the mouth widens", mouth_width, .02f},
     {Au::k23, "the lips become thinner", lip_height, -.005f},
     {Au::k25, "the lips part", mouth_opening, .02f},
     {Au::k26, "the mouth opens", mouth_opening, .05f},
-    {Au::k26, "the chin goes down", [](const Points& p) { return height(p, {7, 8, 9}); }, -.03f},
+    {Au::k26, "the chin goes down",
+     [](const Points& p) {
+       return height(p, {7, 8, 9});
+     },
+     -.03f},
     {Au::k43, "the eyes close", eye_opening, -.05f},
 };
 
@@ -90,7 +126,8 @@ TEST_CASE("what is one-sided moves one side") {
     Au au;
     std::size_t right, left;  // points of the person's own sides
   };
-  for (const Pair& p : {Pair{Au::k12, 48, 54}, Pair{Au::k2, 18, 25}, Pair{Au::k15, 48, 54}, Pair{Au::k43, 37, 44}, Pair{Au::k1, 21, 22}}) {
+  for (const Pair& p : {Pair{Au::k12, 48, 54}, Pair{Au::k2, 18, 25}, Pair{Au::k15, 48, 54}, Pair{Au::k43, 37, 44},
+                        Pair{Au::k1, 21, 22}}) {
     CAPTURE(int(p.au));
     const Points rest = frontal(head(3), {}), left = frontal(head(3), with(p.au, {0, 1})),
                  right = frontal(head(3), with(p.au, {1, 0}));

@@ -16,8 +16,8 @@ std::map<std::string, std::string> files_in(const std::string& folder) {
   for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
     if (!entry.is_regular_file()) continue;
     const facellava::io::MappedFile file(entry.path().string());
-    out[std::filesystem::relative(entry.path(), folder).string()] = {
-        reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
+    out[std::filesystem::relative(entry.path(), folder).string()] = {reinterpret_cast<const char*>(file.bytes().data()),
+                                                                     file.bytes().size()};
   }
   return out;
 }
