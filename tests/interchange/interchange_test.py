@@ -126,7 +126,7 @@ class Interchange(ToolTest):
 
         losses, adapted = [], []
         for sample in range(2):
-            shown = self.json("data", "show", "--data", self.data, "--model", self.tiny_bin, "--tower-heads", "4", sample)
+            shown = self.json("data", "show", self.data, sample, "--model", self.tiny_bin)
             _, pixels, points, _ = self.ask_begin(sample)
             losses.append(model.losses(shown["ids"], shown["labels"], pixels, points, decoder))
             adapted.append(self.without(decoder, model, shown, pixels, points))
