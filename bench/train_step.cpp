@@ -129,7 +129,8 @@ void bench_step(const StepBench& o, const Shape& shape) {
   const Inputs in = make_inputs(o.folder, shape, C);
   const run::ModelFolder files({o.folder});
   const cpu::Options device{.threads = o.threads, .isa = cpu::isa_from_name(o.isa)};
-  Model model(files, parameters_of(o), {o.recompute == "none" ? Keep::kAll : Keep::kInputs}, device);
+  const train::ModelOptions how{o.recompute == "none" ? Keep::kAll : Keep::kInputs};
+  Model model(files, parameters_of(o), how, device);
   const train::StepOptions options{.rate = {train::Schedule::kConstant, 1e-4, 0, 1}};
   long t = 0;
   train::StepResult last;
@@ -140,10 +141,21 @@ void bench_step(const StepBench& o, const Shape& shape) {
     last = train::step(model, std::span(&batch, 1), options, t++);
   };
   run();
-  const nlohmann::json described{{"geometry", o.geometry}, {"stage", o.stage},         {"weights", o.weights},
-                                 {"isa", o.isa},           {"recompute", o.recompute}, {"threads", o.threads},
-                                 {"tokens", last.rows},    {"loss", last.loss},        {"norm", last.grad_norm},
-                                 {"before_mib", before}};
+  train::BatchShape whole;
+  for (const train::Sample& s : in.samples) add(whole, {train::rows_of(s), shape.answer, train::rows_of(s)});
+  whole.frames[0] = shape.samples;
+  const train::MemoryPlan plan = Model::plan(files, parameters_of(o), how, {{whole}, {}, 0}, device);
+  const nlohmann::json described{{"geometry", o.geometry},
+                                 {"stage", o.stage},
+                                 {"weights", o.weights},
+                                 {"isa", o.isa},
+                                 {"recompute", o.recompute},
+                                 {"threads", o.threads},
+                                 {"tokens", last.rows},
+                                 {"loss", last.loss},
+                                 {"norm", last.grad_norm},
+                                 {"before_mib", before},
+                                 {"plan_mib", double(plan.total()) / 1048576}};
   std::cout << described.dump() << std::endl;
   const auto timed = [&](const Seconds& s) {
     std::cout << nlohmann::json{{"wall", s.wall}, {"cpu", s.cpu}, {"peak_mib", peak_mib()}}.dump() << std::endl;

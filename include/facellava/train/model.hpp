@@ -7,13 +7,9 @@
 #include "facellava/models/face_llava.hpp"
 #include "facellava/run/finite.hpp"
 #include "facellava/train/any_model.hpp"
+#include "facellava/train/model_memory.hpp"
 
 namespace facellava::train {
-
-struct ModelOptions {
-  Keep keep = Keep::kInputs;  // changes memory and time, not results
-  Index loss_chunk = 256;     // supervised rows whose logits are there at a time
-};
 
 template <class M, class Device>
 class Model final : public AnyModel {
@@ -32,6 +28,8 @@ class Model final : public AnyModel {
   using A = Act<float, Host>;
   using Text = typename M::Text;
   static constexpr int kDim = M::kDim;
+  using Space = ModelMemory<M>;
+  using Memory = typename Space::Pass;
   using Visual = Tensor<A, kDyn, kDim>;
   template <TowerConfig T>
   using Path = typename M::template Vision<T>;
@@ -43,10 +41,20 @@ class Model final : public AnyModel {
         const DeviceOptions&... device)
       : options_(o),
         dev_(device...),
-        parameters_(slots(), folder, p),
+        parameters_(slots(p_, g_), folder, p),
         towers_(p.memory),
         vision_(p.memory),
         memory_(p.memory) {}
+
+  // What a run takes on batches of these sizes; folder gives no more than its headers. Errors: as Parameters::count;
+  // kArgument (no tower for a medium).
+  template <class... DeviceOptions>
+  static MemoryPlan plan(const run::ModelFolder& folder, const ParameterOptions& p, const ModelOptions& o,
+                         const TrainingWork& work, const DeviceOptions&... device) {
+    const auto w = std::make_unique<typename M::template PartParams<WeightPolicy>>();
+    const auto g = std::make_unique<typename M::template PartParams<GradientPolicy>>();
+    return Space::plan(folder, Parameters::count(slots(*w, *g), p), p, o, work, Device(device...));
+  }
 
   const FaceLlavaConfig& config() const override { return M::kConfig; }
   Parameters& parameters() override { return parameters_; }
@@ -124,15 +132,11 @@ class Model final : public AnyModel {
     Index first = 0, frames = 0;  // row of its first visual token
     std::vector<float> features, points;
   };
-  template <TowerConfig T>
-  struct Eye {
-    typename Path<T>::template Training<A> cache[2], d[2];  // with landmarks, without
-  };
   using Groups = std::array<Group, 4>;
 
-  std::vector<Slot> slots() {
+  static std::vector<Slot> slots(auto& p, auto& g) {
     std::vector<Slot> all;
-    M::visit([&](const std::string& name, auto& w, auto& g) { all.push_back(slot_of(name, w, g)); }, "", p_, g_);
+    M::visit([&](const std::string& name, auto& w, auto& dw) { all.push_back(slot_of(name, w, dw)); }, "", p, g);
     return all;
   }
 
@@ -200,9 +204,7 @@ class Model final : public AnyModel {
   }
   void see(Groups& groups, Visual visual) {
     vision_.carve([&](Arena& a) {
-      each_group(groups, [&]<TowerConfig T>(auto& eye, Group& g, int k, auto, auto) {
-        for (auto* c : {&eye.cache[k], &eye.d[k]}) Path<T>::carve_training(a, *c, g.frames);
-      });
+      each_group(groups, [&]<TowerConfig T>(auto& eye, Group& g, int k, auto, auto) { eye.carve(a, k, g.frames); });
     });
     each_group(groups, [&]<TowerConfig T>(auto& eye, Group& g, int k, auto features, auto points) {
       Path<T>::forward_training(dev_, rows(visual, g.first, features.rows()), eye.cache[k], features, points, p_);
@@ -216,25 +218,11 @@ class Model final : public AnyModel {
     });
   }
 
-  // What a pass carves.
-  struct Memory {
-    Visual visual, dvisual, hidden, dhidden, dx;
-    typename Text::template Training<A> text;
-    typename Text::template LossCache<A> loss;
-    typename Text::template Table<A> table;
-    Statistic<A, kDyn> nll;
-  };
   Memory carve(const BatchRows& r, Index visual_rows, Index supervised) {
     Memory m;
-    const Index n = Index(r.ids.size());
-    memory_.carve([&](Arena& a) {
-      Text::carve_training(a, m.text, n, options_.keep);
-      Text::carve_loss(a, m.loss, std::min(options_.loss_chunk, supervised));
-      a.take(m.table, 1 + *std::max_element(r.positions.begin(), r.positions.end()));
-      for (Visual* t : {&m.visual, &m.dvisual}) a.take(*t, visual_rows);
-      for (Visual* t : {&m.hidden, &m.dhidden, &m.dx}) a.take(*t, n);
-      a.take(m.nll, supervised);
-    });
+    const Index positions = 1 + *std::max_element(r.positions.begin(), r.positions.end());
+    const BatchShape shape{Index(r.ids.size()), supervised, positions};
+    memory_.carve([&](Arena& a) { Memory::carve(a, m, shape, visual_rows, options_); });
     Text::fill_table(m.table);
     return m;
   }
@@ -256,8 +244,8 @@ class Model final : public AnyModel {
   typename M::template PartParams<GradientPolicy> g_;
   Parameters parameters_;
   Workspace towers_, vision_, memory_;
-  std::conditional_t<M::kImage, Eye<M::kConfig.image>, None> image_;
-  std::conditional_t<M::kVideo, Eye<M::kConfig.video>, None> video_;
+  std::conditional_t<M::kImage, typename Space::ImageEye, None> image_;
+  std::conditional_t<M::kVideo, typename Space::VideoEye, None> video_;
 };
 
 }  // namespace facellava::train

@@ -5,11 +5,14 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <map>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "facellava/train/batcher.hpp"
 #include "facellava/train/export.hpp"
+#include "facellava/train/memory_plan.hpp"
 #include "facellava/train/run_config.hpp"
 
 namespace facellava::train {
@@ -59,6 +62,31 @@ class StepPlan {
   long steps_ = 0, per_epoch_ = 0, epoch_ = -1;
   std::vector<Indices> order_;
 };
+
+// What a run does, by its sizes: what its memory is planned for. Errors: as DataSet::encode.
+inline TrainingWork work_of(const RunConfig& c, const DataSet& data, const std::vector<std::size_t>& samples) {
+  StepPlan plan(c, samples, modality_lengths(data, samples));
+  if (!c.batches.empty()) check_batches(c.batches, data.size());
+  TrainingWork work;
+  work.feature_cache = std::size_t(c.feature_cache_mib * 1048576);
+  std::map<std::size_t, BatchShape> shapes;
+  std::set<std::string> media[2];
+  const auto shape_of_sample = [&](std::size_t i) {
+    const auto [at, fresh] = shapes.try_emplace(i);
+    if (fresh) at->second = shape_of(data.encode(i), data[i], data.options().model);
+    const bool video = data[i].kind == text::Medium::kVideo;
+    if (fresh) media[video].insert(data[i].media.begin(), data[i].media.end());
+    return at->second;
+  };
+  for (long t = 0; t < plan.steps(); ++t)
+    for (const Indices& indices : plan.at(t)) {
+      BatchShape batch;
+      for (const std::size_t i : indices) add(batch, shape_of_sample(i));
+      work.batches.insert(batch);
+    }
+  work.media = {media[0].size(), media[1].size()};
+  return work;
+}
 
 struct StepReport {
   long step = 0, steps = 0;  // done, and of the run
@@ -161,8 +189,8 @@ class Run {
   // What must be the same for a run to go on: all that changes results.
   nlohmann::json identity() const {
     nlohmann::json same = config_.effective;
-    for (const char* key :
-         {"output", "save_every", "keep", "export", "export_format", "feature_cache_mib", "recompute", "loss_chunk"})
+    for (const char* key : {"output", "save_every", "keep", "export", "export_format", "feature_cache_mib",
+                            "memory_limit_mib", "recompute", "loss_chunk"})
       same.erase(key);
     const io::MappedFile file(config_.data, io::Load::kMap);
     same["data checksum"] = detail::hexadecimal(detail::checksum(file.bytes()));
