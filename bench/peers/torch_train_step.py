@@ -49,7 +49,7 @@ def step():
     norm = torch.nn.utils.clip_grad_norm_([t for t in trained if t.grad is not None], 1.0)
     optimizer.step()
     optimizer.zero_grad()
-    last.setdefault("loss", float(loss))
+    last.setdefault("loss", float(loss.detach()))
     last.setdefault("norm", float(norm))
     last.setdefault("tokens", rows.shape[0] * rows.shape[1])
 

@@ -37,10 +37,12 @@ void compare_with_run(train::ParameterOptions p, const train::ModelOptions& o) {
   CHECK(memory.calls() == 0);
   CHECK(scratch.calls() == 0);
   const auto model = tiny_in_training(folder, p, o, device);
+  train::StepOptions step = c.step;
+  if (p.moments == 1) step.optimizer = {.kind = train::Optimizer::kSgd, .momentum = 0.9};
   train::Batcher batcher(data, *model, work.feature_cache);
   for (long t = 0; t < 2; ++t) {
     const std::vector<train::Batch> batches{batcher.make(c.batches[std::size_t(t)])};
-    train::step(*model, batches, c.step, t);
+    train::step(*model, batches, step, t);
   }
   CAPTURE(plan.text());
   // Never less than what is taken; a little more: of scratch each thread is planned to do the largest piece of all.
