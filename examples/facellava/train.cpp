@@ -2,12 +2,14 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <fstream>
 #include <iostream>
 
 #include "facellava/text/load_tokenizer.hpp"
 #include "facellava/train/gradient_check.hpp"
 #include "facellava/train/run.hpp"
 #include "options.hpp"
+#include "plot.hpp"
 #include "progress.hpp"
 #include "registry.hpp"
 #include "trainers.hpp"
@@ -27,7 +29,7 @@ struct TrainOptions {
   std::string config, isa = "auto", gradients;
   int threads = 0;
   std::size_t check = 0;
-  bool resume = false, quiet = false;
+  bool resume = false, quiet = false, plan = false, json = false;
 };
 
 Trainer trainer_named(const std::string& name) {
@@ -69,6 +71,49 @@ std::vector<std::size_t> checked_samples(const train::RunConfig& c, const train:
   return samples;
 }
 
+// Samples that a plan may count; media are not looked at.
+std::vector<std::size_t> sound_samples(const train::DataSet& data) {
+  std::vector<std::size_t> all;
+  for (std::size_t i = 0; i < data.size(); ++i) {
+    try {
+      data.encode(i);
+      all.push_back(i);
+    } catch (const Error& e) {
+      std::cerr << "left out of the plan: " << e.what() << "\n";
+    }
+  }
+  return all;
+}
+
+train::MemoryPlan plan_of(const TrainOptions& o, const train::RunConfig& c, const run::ModelFolder& folder,
+                          const Entry& entry, const train::TrainingWork& work) {
+  return trainer_named(entry.name)
+      .plan(folder, c.parameters, {c.keep_blocks, c.loss_chunk}, work,
+            {.threads = o.threads, .isa = cpu::isa_from_name(o.isa)});
+}
+
+// The plan with recompute on and off.
+void print_plan(const TrainOptions& o, train::RunConfig c, const run::ModelFolder& folder, const Entry& entry,
+                const train::TrainingWork& work) {
+  const std::size_t available = available_memory();
+  const std::pair<const char*, Keep> ways[] = {{"blocks", Keep::kInputs}, {"none", Keep::kAll}};
+  nlohmann::json out{{"config", entry.name}};
+  if (available != kNoLimit) out["available"] = available;
+  for (const auto& [name, keep] : ways) {
+    c.keep_blocks = keep;
+    const train::MemoryPlan plan = plan_of(o, c, folder, entry, work);
+    nlohmann::json lines = nlohmann::json::array();
+    for (const auto& l : plan.lines()) lines.push_back({{"what", l.what}, {"bytes", l.bytes}});
+    out["recompute"][name] = {{"lines", lines}, {"total", plan.total()}};
+    if (o.json) continue;
+    std::cout << entry.name << ", recompute: " << name << "\n" << plan.text();
+    if (available != kNoLimit)
+      std::cout << (plan.total() <= available ? "fits into the " : "does not fit into the ") << available / (1 << 20)
+                << " MiB that are available here\n";
+  }
+  if (o.json) std::cout << out.dump(1) << "\n";
+}
+
 void print_checked(std::span<const train::CheckedGradient> checked) {
   std::printf("%-60s %14s %14s %10s\n", "largest gradient of", "gradient", "difference", "off by");
   for (const train::CheckedGradient& g : checked)
@@ -82,6 +127,22 @@ std::string described(const train::StepReport& r) {
   if (r.result.rows > 0 && r.seconds > 0)
     std::snprintf(text + n, sizeof text - std::size_t(n), ", %.0f tokens/s", double(r.result.rows) / r.seconds);
   return text;
+}
+
+// metrics.svg from metrics.jsonl, which has the steps before a resumption too.
+void draw_metrics(const std::string& output) {
+  std::vector<double> steps;
+  std::vector<Curve> curves{
+      {"loss", {}, true}, {"learning rate", {}, false}, {"gradient norm, before clipping", {}, true}};
+  constexpr const char* kKeys[] = {"loss", "learning_rate", "grad_norm"};
+  std::ifstream file(output + "/metrics.jsonl");
+  for (std::string line; std::getline(file, line);) {
+    const auto m = nlohmann::json::parse(line);
+    steps.push_back(m.at("step").get<double>());
+    for (std::size_t i = 0; i < curves.size(); ++i) curves[i].y.push_back(m.at(kKeys[i]).get<double>());
+  }
+  const std::string svg = Plot(output, "step", std::move(steps)).svg(curves);
+  io::write_file_atomically(output + "/metrics.svg", std::as_bytes(std::span(svg)));
 }
 
 train::RunHooks hooks_of(const TrainOptions& o) {
@@ -102,12 +163,16 @@ train::RunHooks hooks_of(const TrainOptions& o) {
 void run_training(const TrainOptions& o) {
   const train::Begin begin = o.resume ? train::Begin::kResume : train::Begin::kNew;
   const train::RunConfig c = train::read_run_config(io::read_json(o.config), o.config);
-  if (!o.quiet) std::cout << c.effective.dump(1) << "\n";
-  if (o.check == 0) train::prepare_output(c, begin);
+  if (!o.quiet && !o.plan) std::cout << c.effective.dump(1) << "\n";
+  if (o.check == 0 && !o.plan) train::prepare_output(c, begin);
   const run::ModelFolder folder({c.model, c.image_tower, c.video_tower, c.tower_heads});
   const Entry entry = find_entry("", folder);
   const train::DataSet data = open_data(c, folder, entry.config);
+  if (o.plan) return print_plan(o, c, folder, entry, train::work_of(c, data, sound_samples(data)));
   const auto samples = checked_samples(c, data);
+  if (c.memory_limit_mib > 0)
+    train::check_fits(plan_of(o, c, folder, entry, train::work_of(c, data, samples)),
+                      std::size_t(c.memory_limit_mib * 1048576), o.config + ": \"memory_limit_mib\"");
   const auto model = trainer_named(entry.name)
                          .open(folder, c.parameters, {c.keep_blocks, c.loss_chunk},
                                {.threads = o.threads, .isa = cpu::isa_from_name(o.isa)});
@@ -122,7 +187,9 @@ void run_training(const TrainOptions& o) {
     train::accumulate(*model, run.batches(run.done()), run.done());
     train::write_gradients(o.gradients, model->parameters());
   }
-  if (run.go(hooks_of(o)) == train::Ended::kStopped) {
+  const train::Ended ended = run.go(hooks_of(o));
+  draw_metrics(c.output);
+  if (ended == train::Ended::kStopped) {
     std::cerr << "facellava: stopped after step " << run.done() << " of " << run.steps()
               << ", which is saved; --resume goes on\n";
     throw CLI::RuntimeError(kStoppedExit);
@@ -142,6 +209,9 @@ void add_train(CLI::App& app) {
       ->add_option("--check-gradients", o->check,
                    "Compare gradients of so many tensors with finite differences on the first batch; no training")
       ->check(CLI::PositiveNumber);
+  command->add_flag("--plan", o->plan,
+                    "Print the memory that the run will take; no weights are read, nothing is trained");
+  command->add_flag("--json", o->json, "Print the plan as JSON, in bytes")->needs("--plan");
   command->add_option("--threads", o->threads, "Threads; 0: one a hardware thread; changes no bit")
       ->capture_default_str();
   command->add_option("--isa", o->isa, "Instruction set: auto, portable, avx2, avx512, avx512bf16, amx")

@@ -15,6 +15,9 @@ struct Trainer {
                                                       const facellava::train::ParameterOptions&,
                                                       const facellava::train::ModelOptions&,
                                                       const facellava::cpu::Options&);
+  facellava::train::MemoryPlan (*plan)(const facellava::run::ModelFolder&, const facellava::train::ParameterOptions&,
+                                       const facellava::train::ModelOptions&, const facellava::train::TrainingWork&,
+                                       const facellava::cpu::Options&);
 };
 
 Trainer trainer_7b();
@@ -24,16 +27,17 @@ Trainer trainer_smollm2();
 std::span<const Trainer> extra_trainers();
 
 template <facellava::FaceLlavaConfig C>
+using TrainedModel = facellava::train::Model<facellava::FaceLlava<C>, facellava::cpu::Device>;
+template <facellava::FaceLlavaConfig C>
 std::unique_ptr<facellava::train::AnyModel> open_trainer(const facellava::run::ModelFolder& folder,
                                                          const facellava::train::ParameterOptions& p,
                                                          const facellava::train::ModelOptions& o,
                                                          const facellava::cpu::Options& device) {
-  using Model = facellava::train::Model<facellava::FaceLlava<C>, facellava::cpu::Device>;
-  return std::make_unique<Model>(folder, p, o, device);
+  return std::make_unique<TrainedModel<C>>(folder, p, o, device);
 }
 template <facellava::FaceLlavaConfig C>
 constexpr Trainer trainer(const char* name) {
-  return {name, open_trainer<C>};
+  return {name, open_trainer<C>, TrainedModel<C>::plan};
 }
 
 }  // namespace tool

@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 import time
+import xml.etree.ElementTree
 
 from support import Tensor, ToolTest, floats, read_safetensors, write_safetensors
 
@@ -79,6 +80,26 @@ class Train(ToolTest):
                 mine = model[name.removeprefix("final.")]
                 self.assertLess(max(abs(a - b) for a, b in zip(tensor.flat(), mine.flat())), most, name)
         self.assertTrue((self.folder / "out" / "model" / "pytorch_model.bin").exists())
+
+        picture = xml.etree.ElementTree.parse(self.folder / "out" / "metrics.svg").getroot()
+        lines = picture.findall("{http://www.w3.org/2000/svg}polyline")
+        self.assertEqual([5] * 5, [len(line.get("points").split()) for line in lines])
+
+    def test_plan_and_limit(self):
+        plan = self.json("train", "--config", self.config(), "--plan")["recompute"]
+        for way in plan.values():
+            self.assertEqual(way["total"], sum(line["bytes"] for line in way["lines"]))
+        total = plan["blocks"]["total"]
+        self.assertLess(total, plan["none"]["total"])
+        self.assertIn("recompute: none", self.good("train", "--config", self.config(), "--plan"))
+        self.assertFalse((self.folder / "out").exists())
+        done = self.call("train", "--config", self.config(memory_limit_mib=(total - 1) / 2**20), *self.lines)
+        self.assertEqual(1, done.returncode)
+        for word in ("memory_limit_mib", f"at most {total - 1} bytes", f"needs {total}", "moments of the optimiser"):
+            self.assertIn(word, done.stderr.decode())
+        self.assertFalse((self.folder / "out" / "checkpoints").exists())
+        done = self.call("train", "--config", self.config(memory_limit_mib=total / 2**20), *self.lines)
+        self.assertEqual(0, done.returncode, done.stderr)
 
     def test_lora(self):
         golden = read_safetensors(self.released / "lora.safetensors")

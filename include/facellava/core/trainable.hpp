@@ -72,14 +72,17 @@ inline constexpr bool kIsGradient<Gradient<S, D...>> = true;
 // What an adapter's products need: the input as it sees it, and two of the width of its rank.
 struct AdapterRows {
   Adapter::Factor x, t, scaled;  // [rows, in], [rows, rank]
+
+  // in: 0 where nothing is dropped
+  void carve(Arena& arena, Index n, Index rank, Index in) {
+    arena.take(t, n, rank);
+    arena.take(scaled, n, rank);
+    arena.take(x, in > 0 ? n : 0, in);
+  }
 };
 inline AdapterRows carve(const Adapter& a, Index n) {
   AdapterRows r;
-  a.scratch->carve([&](Arena& arena) {
-    arena.take(r.t, n, a.a.rows());
-    arena.take(r.scaled, n, a.a.rows());
-    arena.take(r.x, a.dropout > 0 ? n : 0, a.a.size(1));
-  });
+  a.scratch->carve([&](Arena& arena) { r.carve(arena, n, a.a.rows(), a.dropout > 0 ? a.a.size(1) : 0); });
   return r;
 }
 // y = x ∘ mask / (1 − p). The mask is a function of seed, row and column. y may be x.

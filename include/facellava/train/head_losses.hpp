@@ -56,12 +56,13 @@ class HeadLosses {
 
   // Features [rows, width] that a pass pools, to be filled, and their gradients.
   void carve(Index rows) {
-    memory_.carve([&](Arena& a) {
-      for (std::size_t p = 0; p < 2; ++p)
-        for (Values* v : {&pooled_[p], &dpooled_[p]}) a.take(*v, reads(Pooling(p)) ? rows : 0, width_);
-      for (std::size_t i = 0; i < heads_.size(); ++i)
-        for (Values* v : {&parts_[i].said, &parts_[i].loss, &parts_[i].targets}) a.take(*v, rows, heads_[i].outputs);
-    });
+    memory_.carve([&](Arena& a) { carve(a, rows); });
+  }
+  void carve(Arena& a, Index rows) {
+    for (std::size_t p = 0; p < 2; ++p)
+      for (Values* v : {&pooled_[p], &dpooled_[p]}) a.take(*v, reads(Pooling(p)) ? rows : 0, width_);
+    for (std::size_t i = 0; i < heads_.size(); ++i)
+      for (Values* v : {&parts_[i].said, &parts_[i].loss, &parts_[i].targets}) a.take(*v, rows, heads_[i].outputs);
   }
   Values pooled(Pooling p) const { return pooled_[std::size_t(p)]; }
   Values dpooled(Pooling p) const { return dpooled_[std::size_t(p)]; }

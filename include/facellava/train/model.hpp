@@ -6,14 +6,11 @@
 
 #include "facellava/models/face_llava.hpp"
 #include "facellava/run/finite.hpp"
+#include "facellava/train/any_model.hpp"
 #include "facellava/train/media_groups.hpp"
+#include "facellava/train/model_memory.hpp"
 
 namespace facellava::train {
-
-struct ModelOptions {
-  Keep keep = Keep::kInputs;  // changes memory and time, not results
-  Index loss_chunk = 256;     // supervised rows whose logits are there at a time
-};
 
 template <class M, class Device>
 class Model final : public AnyModel {
@@ -32,6 +29,8 @@ class Model final : public AnyModel {
   using A = Act<float, Host>;
   using Text = typename M::Text;
   static constexpr int kDim = M::kDim;
+  using Space = ModelMemory<M>;
+  using Memory = typename Space::Pass;
   using Visual = Tensor<A, kDyn, kDim>;
   template <TowerConfig T>
   using Path = typename M::template Vision<T>;
@@ -46,7 +45,7 @@ class Model final : public AnyModel {
       : options_(o),
         dev_(device...),
         heads_(p.heads, M::kTowerDim, p.memory),
-        parameters_(slots(), folder, p),
+        parameters_(slots(p_, g_, heads_), folder, p),
         towers_(p.memory),
         vision_(p.memory),
         memory_(p.memory) {
@@ -55,6 +54,17 @@ class Model final : public AnyModel {
       throw Error(ErrorKind::kArgument, "heads: expected a tower that they read, found none in this model");
     if (heads_.reads(Pooling::kClassToken) && read.output != ClassToken::kFirst)
       throw Error(ErrorKind::kArgument, "heads: expected a tower whose features keep the class token, found another");
+  }
+
+  // What a run takes on batches of these sizes; folder gives no more than its headers. Errors: as Parameters::count;
+  // kArgument (no tower for a medium).
+  template <class... DeviceOptions>
+  static MemoryPlan plan(const run::ModelFolder& folder, const ParameterOptions& p, const ModelOptions& o,
+                         const TrainingWork& work, const DeviceOptions&... device) {
+    const auto w = std::make_unique<typename M::template PartParams<WeightPolicy>>();
+    const auto g = std::make_unique<typename M::template PartParams<GradientPolicy>>();
+    HeadLosses heads(p.heads, M::kTowerDim, p.memory);
+    return Space::plan(folder, Parameters::count(slots(*w, *g, heads), p), p, o, work, Device(device...));
   }
 
   const FaceLlavaConfig& config() const override { return M::kConfig; }
@@ -110,13 +120,6 @@ class Model final : public AnyModel {
   }
 
  private:
-  template <TowerConfig T>
-  struct Eye {
-    typename Path<T>::template Training<A> cache[2], d[2];  // with landmarks, without
-    typename Tower<T>::template Training<A> tower[2];
-    Tensor<A, kDyn, T.block.dim> dx[2];  // the gradient of the tower's last output
-  };
-
   // What a tower has and does not use has no gradient.
   static bool is_used(std::string_view name) {
     const run::Part part = run::part_of(name);
@@ -128,15 +131,15 @@ class Model final : public AnyModel {
     const TowerConfig& t = part == run::Part::kImageTower ? M::kConfig.image : M::kConfig.video;
     return std::stoi(std::string(name.substr(at + kLayers.size()))) < t.run_layers;
   }
-  std::vector<Slot> slots() {
+  static std::vector<Slot> slots(auto& p, auto& g, HeadLosses& heads) {
     std::vector<Slot> all;
     M::visit(
-        [&](const std::string& name, auto& w, auto& g) {
-          all.push_back(slot_of(name, w, g));
+        [&](const std::string& name, auto& w, auto& dw) {
+          all.push_back(slot_of(name, w, dw));
           if (!is_used(name)) all.back().gradient = nullptr;
         },
-        "", p_, g_);
-    heads_.add_slots(all);
+        "", p, g);
+    heads.add_slots(all);
     return all;
   }
 
@@ -177,10 +180,8 @@ class Model final : public AnyModel {
     towers_.carve([&](Arena& a) {
       each_eye(groups, [&]<TowerConfig T>(auto& eye, MediaGroup& g, std::size_t i) {
         if (!g.rows) return;
-        Tower<T>::carve_training(a, eye.tower[i % 2], g.frames, options_.keep);
-        a.take(eye.dx[i % 2], g.frames * T.tokens());
         TowerFeatures<T> seen, dseen;
-        for (auto* t : {&seen, &dseen}) a.take(*t, g.frames * T.features());
+        eye.carve_tower(a, int(i % 2), g.frames, options_.keep, seen, dseen);
         g.seen = seen.data;
         g.dseen = dseen.data;
       });
@@ -215,9 +216,8 @@ class Model final : public AnyModel {
 
   void see(MediaGroups& groups, Visual visual) {
     vision_.carve([&](Arena& a) {
-      each_eye(groups, [&]<TowerConfig T>(auto& eye, MediaGroup& g, std::size_t i) {
-        for (auto* c : {&eye.cache[i % 2], &eye.d[i % 2]}) Path<T>::carve_training(a, *c, g.frames);
-      });
+      each_eye(groups,
+               [&]<TowerConfig T>(auto& eye, MediaGroup& g, std::size_t i) { eye.carve(a, int(i % 2), g.frames); });
     });
     each_group(groups, [&]<TowerConfig T>(auto& eye, MediaGroup& g, int k, auto points) {
       const auto features = g.template features_of<T>();
@@ -305,25 +305,11 @@ class Model final : public AnyModel {
     });
   }
 
-  // What a pass carves.
-  struct Memory {
-    Visual visual, dvisual, hidden, dhidden, dx;
-    typename Text::template Training<A> text;
-    typename Text::template LossCache<A> loss;
-    typename Text::template Table<A> table;
-    Statistic<A, kDyn> nll;
-  };
   Memory carve(const BatchRows& r, Index visual_rows, Index supervised) {
     Memory m;
-    const Index n = Index(r.ids.size());
-    memory_.carve([&](Arena& a) {
-      Text::carve_training(a, m.text, n, options_.keep);
-      Text::carve_loss(a, m.loss, std::min(options_.loss_chunk, supervised));
-      a.take(m.table, 1 + *std::max_element(r.positions.begin(), r.positions.end()));
-      for (Visual* t : {&m.visual, &m.dvisual}) a.take(*t, visual_rows);
-      for (Visual* t : {&m.hidden, &m.dhidden, &m.dx}) a.take(*t, n);
-      a.take(m.nll, supervised);
-    });
+    const Index positions = 1 + *std::max_element(r.positions.begin(), r.positions.end());
+    const BatchShape shape{Index(r.ids.size()), supervised, positions};
+    memory_.carve([&](Arena& a) { Memory::carve(a, m, shape, visual_rows, options_); });
     Text::fill_table(m.table);
     return m;
   }
@@ -347,8 +333,8 @@ class Model final : public AnyModel {
   Parameters parameters_;
   Losses losses_;
   Workspace towers_, vision_, memory_;
-  std::conditional_t<M::kImage, Eye<M::kConfig.image>, None> image_;
-  std::conditional_t<M::kVideo, Eye<M::kConfig.video>, None> video_;
+  std::conditional_t<M::kImage, typename Space::ImageEye, None> image_;
+  std::conditional_t<M::kVideo, typename Space::VideoEye, None> video_;
 };
 
 }  // namespace facellava::train

@@ -82,24 +82,21 @@ inline bool is_head(std::string_view name) { return name.starts_with(kHeadPrefix
 // As the released code groups parameters: no decay of biases and LayerNorms; the decoder's RMSNorms do decay.
 inline bool decays(std::string_view name, int rank) { return rank > 1 || name.starts_with("llama."); }
 
+// Bytes of what is trained.
+struct ParameterBytes {
+  std::size_t values = 0, rounded = 0, gradients = 0, moments = 0;
+};
+
 class Parameters {
  public:
   // slots must stay where they point. Errors: as run::bind_strict; kArgument (nothing to train, a LoRA target that the
   // decoder lacks).
   Parameters(std::vector<Slot> slots, const run::ModelFolder& folder, ParameterOptions options)
-      : slots_(std::move(slots)),
-        options_(std::move(options)),
-        weights_(options_.memory),
-        scratch_(options_.memory),
-        memory_(options_.memory) {
+      : Parameters(std::move(slots), std::move(options)) {
     std::vector<NamedLeaf> trained, frozen;
     for (const Slot& s : slots_)
       if (!is_head(s.name)) (is_trained(s) ? trained : frozen).push_back({s.name, s.weight});
     bind(trained, frozen, folder);
-    for (const Slot& s : slots_)
-      if (is_trained(s)) add(s.name, {s.weight.sizes.begin(), s.weight.sizes.end()});
-    for (const LoraOptions& lora : options_.lora) add_adapters(lora);
-    if (trained_.empty()) throw Error(ErrorKind::kArgument, "training: expected something to train, found nothing");
     memory_.carve([&](Arena& a) { carve(a); });
     std::size_t i = 0;
     for (const Slot& s : slots_)
@@ -111,6 +108,23 @@ class Parameters {
   }
   Parameters(const Parameters&) = delete;
   Parameters& operator=(const Parameters&) = delete;
+
+  // What parameters of these slots, which need no weights, would own. Error kArgument as above.
+  static ParameterBytes count(std::vector<Slot> slots, ParameterOptions options) {
+    Parameters p(std::move(slots), std::move(options));
+    Arena arena;
+    p.carve(arena);
+    ParameterBytes bytes;
+    const auto add = [](std::size_t& to, const Values& v) { to += std::size_t(v.count()) * sizeof(float); };
+    for (const TrainedTensor& t : p.trained_) {
+      add(bytes.values, t.w);
+      add(bytes.gradients, t.dw);
+      for (const Values* moment : {&t.m, &t.v}) add(bytes.moments, *moment);
+      if (p.is_rounded(t)) bytes.rounded += std::size_t(t.w.count()) * sizeof(bf16);
+    }
+    bytes.values += arena.peak() - bytes.values - bytes.gradients - bytes.moments - bytes.rounded;  // gaps
+    return bytes;
+  }
 
   std::vector<TrainedTensor>& trained() { return trained_; }
   const std::vector<TrainedTensor>& trained() const { return trained_; }
@@ -136,6 +150,18 @@ class Parameters {
   }
 
  private:
+  Parameters(std::vector<Slot> slots, ParameterOptions options)
+      : slots_(std::move(slots)),
+        options_(std::move(options)),
+        weights_(options_.memory),
+        scratch_(options_.memory),
+        memory_(options_.memory) {
+    for (const Slot& s : slots_)
+      if (is_trained(s)) add(s.name, {s.weight.sizes.begin(), s.weight.sizes.end()});
+    for (const LoraOptions& lora : options_.lora) add_adapters(lora);
+    if (trained_.empty()) throw Error(ErrorKind::kArgument, "training: expected something to train, found nothing");
+  }
+
   bool is_trained(const Slot& s) const { return s.gradient && (is_head(s.name) || trains(run::part_of(s.name))); }
   void bind(std::vector<NamedLeaf>& trained, std::vector<NamedLeaf>& frozen, const run::ModelFolder& folder) {
     run::add_sources(weights_, folder);
@@ -179,6 +205,10 @@ class Parameters {
                        [&](const std::string& t) { return s.name.ends_with("." + t + ".weight"); });
   }
 
+  bool is_rounded(const TrainedTensor& t) const {
+    return options_.precision == Precision::kBf16 && t.shape.size() > 1 && !is_head(t.name) &&
+           t.name.find(".lora_") == std::string::npos;
+  }
   void carve(Arena& a) {
     for (TrainedTensor& t : trained_) {
       const bool vector = t.shape.size() == 1;
@@ -188,9 +218,7 @@ class Parameters {
       a.take(t.m, options_.moments > 0 ? rows : 0, columns);
       a.take(t.v, options_.moments > 1 ? rows : 0, columns);
       View<bf16, Host, kDyn> rounded;
-      const bool rounds = options_.precision == Precision::kBf16 && !vector && !is_head(t.name) &&
-                          t.name.find(".lora_") == std::string::npos;
-      if (rounds) {
+      if (is_rounded(t)) {
         a.take(rounded, rows * columns);
         t.rounded = rounded.data;
       }

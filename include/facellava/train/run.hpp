@@ -5,13 +5,16 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "facellava/train/batcher.hpp"
 #include "facellava/train/export.hpp"
+#include "facellava/train/memory_plan.hpp"
 #include "facellava/train/prefetch.hpp"
 #include "facellava/train/run_identity.hpp"
 
@@ -76,6 +79,30 @@ class StepPlan {
   long steps_ = 0, per_epoch_ = 0, epoch_ = -1;
   std::vector<Indices> order_;
 };
+
+// What a run does, by its sizes: what its memory is planned for. Errors: as StepPlan and encode_packed.
+inline TrainingWork work_of(const RunConfig& c, const DataSet& data, const std::vector<std::size_t>& samples) {
+  StepPlan plan(c, data, samples);
+  TrainingWork work;
+  work.feature_cache = std::size_t(c.feature_cache_mib * 1048576);
+  std::map<Indices, BatchShape> shapes;
+  std::set<std::string> media[2];
+  const auto shape_of_pack = [&](const Indices& pack) {
+    const auto [at, fresh] = shapes.try_emplace(pack);
+    const Record& r = data[pack[0]];
+    if (fresh) at->second = shape_of(encode_packed(data, pack), r, data.options().model);
+    if (fresh) media[r.kind == text::Medium::kVideo].insert(r.media.begin(), r.media.end());
+    return at->second;
+  };
+  for (long t = 0; t < plan.steps(); ++t)
+    for (const std::vector<Indices>& packs : plan.at(t)) {
+      BatchShape batch;
+      for (const Indices& pack : packs) add(batch, shape_of_pack(pack));
+      work.batches.insert(batch);
+    }
+  work.media = {media[0].size(), media[1].size()};
+  return work;
+}
 
 struct StepReport {
   long step = 0, steps = 0;  // done, and of the run

@@ -40,6 +40,7 @@ struct RunConfig {
   Keep keep_blocks = Keep::kInputs;
   int loss_chunk = 256;
   double feature_cache_mib = 4096;
+  double memory_limit_mib = 0;     // 0: none
   int save_every = 500, keep = 2;  // checkpoints: steps between them (0: only at the end), and how many stay
   std::string export_format = "f32";
   std::vector<std::string> export_files = {"safetensors"};
@@ -302,6 +303,7 @@ inline void read_memory(Fields& f, RunConfig& c) {
   c.loss_chunk = f.at_least("loss_chunk", c.loss_chunk, 1);
   c.feature_cache_mib = f.at_least("feature_cache_mib", c.feature_cache_mib, 0.0);
   c.prefetch = f.at_least("prefetch", c.prefetch, 0);
+  c.memory_limit_mib = f.at_least("memory_limit_mib", c.memory_limit_mib, 0.0);
 }
 
 inline void read_saving(Fields& f, RunConfig& c) {

@@ -53,7 +53,7 @@ inline std::string sampled_checksum(const std::filesystem::path& path) {
 inline nlohmann::json run_identity(const RunConfig& c, const AnyModel& model) {
   nlohmann::json same = c.effective;
   for (const char* key : {"output", "save_every", "keep", "export", "export_format", "feature_cache_mib", "recompute",
-                          "loss_chunk", "prefetch"})
+                          "loss_chunk", "memory_limit_mib", "prefetch"})
     same.erase(key);
   const io::MappedFile data(c.data, io::Load::kMap);
   same["data checksum"] = detail::hexadecimal(detail::checksum(data.bytes()));
