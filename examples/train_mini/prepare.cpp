@@ -27,7 +27,8 @@ nlohmann::json labels_of(const Labels& l, const SeenFace& seen, int side) {
   for (std::size_t a = 0; a < kAttributes; ++a) attributes.push_back(l.attributes[a] ? 1 : 0);
   for (const auto& p : seen.points[seen.points.size() / 2])
     for (const float v : {p.x, p.y}) points.push_back(std::round(double(v) / side * 1e4) / 1e4);
-  nlohmann::json j = {{"aus", aus}, {"attributes", attributes}, {"points", points}, {"fake", l.fake() ? "fake" : "real"}};
+  nlohmann::json j = {
+      {"aus", aus}, {"attributes", attributes}, {"points", points}, {"fake", l.fake() ? "fake" : "real"}};
   if (detail::expression_in_sight(l)) j["emotion"] = kEmotionNames[std::size_t(*l.expression.emotion)];
   if (!l.fake()) j["age"] = std::round(l.who.age);
   return j;
@@ -50,7 +51,8 @@ void write(const Options& o) {
     s.frames = seen.frames;
     s.labels.side = o.side;
     for (std::size_t f = 0; f < seen.points.size(); ++f)
-      for (std::size_t p = 0; p < s.labels.points[f].size(); ++p) s.labels.points[f][p] = {seen.points[f][p].x, seen.points[f][p].y};
+      for (std::size_t p = 0; p < s.labels.points[f].size(); ++p)
+        s.labels.points[f][p] = {seen.points[f][p].x, seen.points[f][p].y};
     const std::string name = std::string(clip ? "clips/" : "images/") + std::to_string(i);
     nlohmann::json record = synthetic_faces::detail::write_sample(s, o.out, name, exchanges);
     record["labels"] = labels_of(s.labels, seen, o.side);

@@ -48,7 +48,7 @@ inline Shift read_shift(const std::string& path) {
 }
 
 inline facellava::faces::Landmarks as_detected(const synthetic_faces::Points& exact, const Shift& shift, Dice& d) {
-  const Vec2 eyes = exact[45] - exact[36];  // exact: turned with the face
+  const Vec2 eyes = exact[45] - exact[36];    // exact: turned with the face
   const float trust = d.uniform(0.3f, 1.2f);  // the shift of a face is not that of the mean
   facellava::faces::Landmarks out{};
   const auto place = [&](Vec2 p, Vec2 by) {
