@@ -94,12 +94,18 @@ inline Exchange list_action_units(Dice& d, const std::vector<Au>& shown, const L
           capital(spoken(d, "{Active: |The active action units are |I see |}") + joined(names)) + "."};
 }
 
-inline Exchange about_one_action_unit(Dice& d, const Labels& l, const std::vector<Au>& shown) {
-  std::vector<Au> may;
+// Those that could be seen if they were active.
+inline std::vector<Au> in_sight(const Labels& l) {
+  std::vector<Au> out;
   for (int a = 0; a < kAus; ++a)
-    if (l.can_show(Au(a))) may.push_back(Au(a));
-  const Au asked = !shown.empty() && d.chance(.5f) ? shown[std::size_t(d.below(int(shown.size())))]
-                                                   : may[std::size_t(d.below(int(may.size())))];
+    if (l.can_show(Au(a))) out.push_back(Au(a));
+  return out;
+}
+
+inline Exchange about_one_action_unit(Dice& d, const Labels& l, const std::vector<Au>& shown) {
+  const std::vector<Au> may = in_sight(l);
+  const std::vector<Au>& from = !shown.empty() && d.chance(.5f) ? shown : may;
+  const Au asked = from[std::size_t(d.below(int(from.size())))];
   const bool on = l.shows(asked);
   const std::string question = spoken(d, "{Is the |Can you see the |Is the }") + std::string(words_of(asked).name) +
                                " (" + code_of(asked) + ")" + spoken(d, "{ active| at work}?");
@@ -107,28 +113,32 @@ inline Exchange about_one_action_unit(Dice& d, const Labels& l, const std::vecto
           yes_no(on) + (on ? reason(d, l, asked) : std::string(words_of(asked).rest)) + ".", on};
 }
 
-inline Exchange which_action_unit(Dice& d, const std::vector<Au>& shown, const Labels& l) {
+// One that is active beside two that are not.
+inline Exchange which_action_unit(Dice& d, const Labels& l, const std::vector<Au>& shown, std::vector<Au> others) {
   const Au one = shown[std::size_t(d.below(int(shown.size())))];
-  std::vector<std::string> names{code_of(one)};
-  while (names.size() < 3) {
-    const Au other = Au(d.below(kAus));
-    const std::string code = code_of(other);
-    if (l.can_show(other) && !l.shows(other) && std::find(names.begin(), names.end(), code) == names.end())
-      names.push_back(code);
-  }
+  shuffle(d, others);
+  std::vector<std::string> names{code_of(one), code_of(others[0]), code_of(others[1])};
   shuffle(d, names);
   return {Task::kActionUnits, spoken(d, "{Which|Which one} of ") + joined(names) + spoken(d, " is {active|present}?"),
           code_of(one) + ": " + movement(d, l, one) + "."};
 }
 
+inline Exchange about_no_action_unit(Dice& d, const Labels& l) {
+  const std::string question = spoken(d, "{Which|What} {action units|AUs} {are active|can you see}?");
+  if (in_sight(l).size() < kAus)
+    return {Task::kActionUnits, question, "None that can be seen: part of the face is covered."};
+  return {Task::kActionUnits, question,
+          spoken(d, "{No action unit is active: the face is {relaxed|at rest}.|There is no clear action unit.}")};
+}
+
 inline Exchange about_action_units(Dice& d, const Labels& l) {
   const std::vector<Au> shown = l.shown();
+  std::vector<Au> others = in_sight(l);
+  std::erase_if(others, [&](Au a) { return l.shows(a); });
   const int form = d.weighted({.4f, .3f, .3f});
-  if (form == 1) return about_one_action_unit(d, l, shown);
-  if (shown.empty())
-    return {Task::kActionUnits, spoken(d, "{Which|What} {action units|AUs} {are active|can you see}?"),
-            spoken(d, "{No action unit is active: the face is {relaxed|at rest}.|There is no clear action unit.}")};
-  if (form == 2 && d.chance(.4f) && shown.size() < 8) return which_action_unit(d, shown, l);
+  if (form == 1 && shown.size() + others.size() > 0) return about_one_action_unit(d, l, shown);
+  if (shown.empty()) return about_no_action_unit(d, l);
+  if (form == 2 && d.chance(.4f) && others.size() > 1) return which_action_unit(d, l, shown, std::move(others));
   if (form == 2)
     return {Task::kActionUnits,
             spoken(d,
@@ -306,7 +316,10 @@ inline Exchange about_course(Dice& d, const Labels& l) {
     case Course::kHeld: text = "It stays the same over the whole clip"; break;
   }
   const auto shown = l.shown();
-  if (shown.empty()) return {Task::kCourse, "How does the expression change?", "The face stays at rest."};
+  if (shown.empty())
+    return {
+        Task::kCourse, "How does the expression change?",
+        in_sight(l).size() < kAus ? "No change can be seen: part of the face is covered." : "The face stays at rest."};
   return {Task::kCourse,
           spoken(d,
                  "{How does the expression {change|develop}{| over the clip}?|When is the expression "

@@ -11,13 +11,13 @@ using namespace synthetic_faces::test;
 
 namespace {
 
-// Labels of a sample without drawing it; every fifth is covered, every fourth a clip.
+// Labels of a sample without drawing it; every fifth is covered, every fifteenth wholly, every fourth a clip.
 Labels labels_of(std::uint64_t i) {
   const Plot p = small_faces().plot(9, i);
   Occlusion o;
   if (i % 5 == 0) {
     o.kind = Occluder::kMask;
-    std::fill(o.hidden.begin() + 48, o.hidden.end(), true);
+    std::fill(o.hidden.begin() + (i % 15 == 0 ? 0 : 48), o.hidden.end(), true);
   }
   Labels l = make_labels(p.who, p.expression, p.scene.pose, o, p.forgery, p.camera);
   l.points.resize(i % 4 == 0 ? kFrames : 1);
