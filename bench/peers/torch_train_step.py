@@ -1,5 +1,5 @@
-"""PyTorch's step on the model and the inputs that bench_train wrote: eager, in fp32 or with bf16 autocast, towers without
-gradients, AdamW fused."""
+"""PyTorch's step on the model and the inputs that bench_train wrote: eager, in fp32 or with bf16 autocast, towers
+without gradients, AdamW fused."""
 
 import pathlib
 import sys
@@ -55,5 +55,5 @@ def step():
 
 
 step()
-serve({"peer": "PyTorch " + torch.__version__, "stage": args.stage, "weights": args.weights, "before_mib": before} | last,
-      step, args.threads)  # fmt: skip
+described = {"peer": "PyTorch " + torch.__version__, "stage": args.stage, "weights": args.weights, "before_mib": before}
+serve(described | last, step, args.threads)

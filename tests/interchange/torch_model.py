@@ -48,7 +48,8 @@ class FaceLlava:
 
     def self_attention(self, x, at):
         """Over the second dimension of x [sequences, tokens, dim]."""
-        q, k, v = (self.linear(x, f"{at}.{n}_proj").unflatten(-1, (self.tower_heads, -1)).transpose(1, 2) for n in "qkv")
+        parts = (self.linear(x, f"{at}.{n}_proj") for n in "qkv")
+        q, k, v = (part.unflatten(-1, (self.tower_heads, -1)).transpose(1, 2) for part in parts)
         seen = functional.scaled_dot_product_attention(q, k, v)
         return self.linear(seen.transpose(1, 2).flatten(2), at + ".out_proj")
 
