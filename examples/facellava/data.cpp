@@ -59,7 +59,7 @@ struct DataOptions {
   }
 };
 
-nlohmann::json described(const train::Fault& f) {
+nlohmann::json fault_json(const train::Fault& f) {
   return {{"record", f.record}, {"id", f.id},
           {"field", f.field},   {"expected", f.expected},
           {"found", f.found},   {"severity", f.severity == train::Severity::kError ? "error" : "warning"}};
@@ -73,7 +73,7 @@ void validate(const DataOptions& o) {
   const train::DataReport report = train::validate(data, options);
   if (o.json) {
     nlohmann::json faults = nlohmann::json::array();
-    for (const train::Fault& f : report.faults) faults.push_back(described(f));
+    for (const train::Fault& f : report.faults) faults.push_back(fault_json(f));
     std::cout << nlohmann::json{{"records", report.records}, {"faulty_records", report.bad_records},
                                 {"samples", data.size()},    {"good_samples", report.good_samples.size()},
                                 {"faults", faults},          {"faults_left_off", report.left_off}}

@@ -127,16 +127,16 @@ void write_pictures(const FacesOptions& o, const People& people, const FrameFace
   if (!o.draw.empty()) media::write_png(o.draw, sheet);
 }
 
-nlohmann::json described(const People& people, const FrameFaces& all, double margin) {
+nlohmann::json video_json(const People& people, const FrameFaces& all, double margin) {
   const VideoInfo& v = people.video;
   std::vector<faces::Affine> crops;
   auto tracks = nlohmann::json::array(), frames = nlohmann::json::array();
   for (std::size_t person = 0; person < people.tracks.size(); ++person) {
     const faces::Cut cut = faces::centred_cut(v.width, v.height, people.clip(person).box, margin);
     crops.push_back(faces::affine_of(cut, faces::kCropSide));
-    nlohmann::json track = tool::described(people.clip(person));
+    nlohmann::json track = described(people.clip(person));
     track["frames"] = people.tracks[person].sightings.size();
-    track["gaps"] = tool::described(faces::gaps(people.tracks[person].landmarks(people.frames.size())));
+    track["gaps"] = described(faces::gaps(people.tracks[person].landmarks(people.frames.size())));
     tracks.push_back(track);
   }
   for (std::size_t f = 0; f < all.size(); ++f) {
@@ -175,7 +175,7 @@ void of_video(const FacesOptions& o) {
   const FrameFaces all = by_frame(people);
   if (!o.crops.empty() || !o.draw.empty()) write_pictures(o, people, all);
   if (o.json) {
-    std::cout << described(people, all, o.margin).dump(1) << "\n";
+    std::cout << video_json(people, all, o.margin).dump(1) << "\n";
     return;
   }
   std::cout << o.video << ": " << people.video.frames << " frames of " << people.video.width << " x "

@@ -120,7 +120,7 @@ void print_checked(std::span<const train::CheckedGradient> checked) {
     std::printf("%-60s %14.6e %14.6e %9.2f%%\n", g.name.c_str(), g.gradient, g.difference, 100 * g.error());
 }
 
-std::string described(const train::StepReport& r) {
+std::string progress_line(const train::StepReport& r) {
   char text[160];
   const int n = std::snprintf(text, sizeof text, "loss %.4f, rate %.3g, gradient norm %.4g", r.result.loss,
                               r.result.rate, r.result.grad_norm);
@@ -153,9 +153,9 @@ train::RunHooks hooks_of(const TrainOptions& o) {
   auto bar = std::make_shared<ProgressBar>(ProgressUnit{"steps", 1});
   hooks.after_step = [bar, quiet = o.quiet](const train::StepReport& r) {
     if (::isatty(2))
-      bar->show(std::size_t(r.step), std::size_t(r.steps), described(r));
+      bar->show(std::size_t(r.step), std::size_t(r.steps), progress_line(r));
     else if (!quiet && (r.step == r.steps || r.step % std::max(1L, r.steps / 100) == 0))
-      std::cout << "step " << r.step << " of " << r.steps << ": " << described(r) << std::endl;
+      std::cout << "step " << r.step << " of " << r.steps << ": " << progress_line(r) << std::endl;
   };
   return hooks;
 }

@@ -67,8 +67,8 @@ TEST_CASE("a sheet shows the picture where no patch is hot, and heat where it is
 TEST_CASE("points land on the picture's features, also where the picture is not square") {
   media::Image wide(300, 100);
   for (int k = 0; k < 3; ++k) wide.pixel(170, 40)[k] = 255;
-  const Point p = detail::in_tower_view({170.5f, 40.5f}, wide.view(), 200);
-  const auto seen = detail::tower_view(wide.view(), 200);
+  const Point p = faces::detail::in_tower_view({170.5f, 40.5f}, wide.view(), 200);
+  const auto seen = faces::detail::tower_view(wide.view(), 200);
   CHECK(seen.pixel(int(std::lround(p.x)), int(std::lround(p.y)))[0] > 150);
 }
 
