@@ -25,7 +25,8 @@ def main():
     p.add_argument("--rounds", type=int, default=5)
     args = p.parse_args()
     print(f"{args.threads} threads; tokens/s by wall clock (by CPU time), MiB\n"
-          f"{'step':32} {'ours':>16} {'PyTorch':>16} {'ratio':>12} | {'memory, ours':>12} {'PyTorch':>8} | loss, ours, PyTorch")  # fmt: skip
+          f"{'step':32} {'ours':>16} {'PyTorch':>16} {'ratio':>12} | {'memory, ours':>12} {'PyTorch':>8}"
+          " | loss, ours, PyTorch")  # fmt: skip
     for geometry in args.geometries:
         folder = args.work / geometry
         folder.mkdir(parents=True, exist_ok=True)
