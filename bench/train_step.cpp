@@ -136,7 +136,7 @@ void bench_step(const StepBench& o, const Shape& shape) {
   train::StepResult last;
   const auto run = [&] {
     train::Batch batch;
-    for (const run::MediumInput& m : in.pictures) batch.media.push_back({{m.kind, model.encode(m), m.points}});
+    for (const run::MediumInput& m : in.pictures) batch.media.push_back({{m.kind, model.encode(m), m.points, {}}});
     batch.rows = train::batch_rows(in.samples);
     last = train::step(model, std::span(&batch, 1), options, t++);
   };
