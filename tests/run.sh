@@ -14,4 +14,4 @@ options=()
 cmake -S "$root" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DFACELLAVA_WERROR=ON \
   -DFACELLAVA_BUILD_TESTS=ON -DFACELLAVA_BUILD_EXAMPLES=ON "${options[@]}" "$@"
 cmake --build "$build"
-ctest --test-dir "$build" --output-on-failure
+ctest --test-dir "$build" -j2 --output-on-failure
