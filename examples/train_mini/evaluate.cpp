@@ -141,9 +141,12 @@ void print_row(const char* name, const std::vector<Result>& results, const std::
     for (const Result*& r : sample) r = all[std::size_t(d.below(int(all.size())))];
     drawn.push_back(figure(sample));
   }
+  std::erase_if(drawn, [](double x) { return std::isnan(x); });  // resamples without a sample that tells
+  const double found = figure(all);
+  if (drawn.empty() || std::isnan(found)) return void(std::printf("| %-44s | too few samples |\n", name));
   std::sort(drawn.begin(), drawn.end());
-  std::printf("| %-44s | %6.3f | %.3f to %.3f |\n", name, figure(all), drawn[kResamples / 40],
-              drawn[kResamples - 1 - kResamples / 40]);
+  const std::size_t n = drawn.size();
+  std::printf("| %-44s | %6.3f | %.3f to %.3f |\n", name, found, drawn[n / 40], drawn[n - 1 - n / 40]);
 }
 
 void print_table(const char* what, const std::vector<Result>& results) {
