@@ -16,7 +16,7 @@ using namespace facellava;
 namespace fs = std::filesystem;
 
 struct RandomOptions {
-  std::string config, to, format = "bf16", tokenizer;
+  std::string config, to, format = "bf16", tokenizer, settings;
   int shards = 1;
   std::uint64_t seed = 0;
 };
@@ -28,12 +28,13 @@ float bell(Rng& random) {
   return (sum - 2 * 65535.f) * (1.7320508f / 65536);
 }
 
-// As models begin that are trained from nothing: scales of norms 1, biases 0, all else of standard deviation 0.02.
+// As models begin that are trained from nothing: scales of norms 1, biases 0, all else of standard deviation 0.02; a
+// stored distance scale of 4, which tells regions of a face apart and shuts none out.
 void fill(std::vector<std::byte>& out, const io::TensorInfo& t, Format format, std::uint64_t seed) {
   const Index rows = t.shape[0], columns = *io::checked_count(t.shape) / rows, step = row_bytes(format, columns);
   out.assign(std::size_t(rows * step), std::byte{});
   const bool drawn = t.shape.size() > 1 || t.name.ends_with("class_embedding");
-  const float constant = t.name.ends_with(".weight") ? 1.f : 0.f;
+  const float constant = t.name.ends_with(".weight") ? 1.f : t.name.ends_with("distance_scale") ? 4.f : 0.f;
   io::in_shares(rows, 0, [&](Index first, Index end) {
     std::vector<float> row(std::size_t(columns), constant);
     for (Index r = first; r < end; ++r) {
@@ -73,7 +74,9 @@ void write_random(const RandomOptions& o) {
       [&](std::size_t done, std::size_t all) { bar.show(done, all); });
   if (!o.tokenizer.empty())
     fs::copy_file(o.tokenizer, fs::path(o.to) / "tokenizer.model", fs::copy_options::overwrite_existing);
-  const std::string config = run::official_config(entry.config).dump(2);
+  nlohmann::json json = run::official_config(entry.config);
+  if (!o.settings.empty()) json.merge_patch(io::read_json(o.settings));
+  const std::string config = json.dump(2);
   io::write_file_atomically((fs::path(o.to) / "config.json").string(), std::as_bytes(std::span(config)));
   std::cout << o.to << ": " << writer.shards() << " shards, " << bytes << " bytes of random weights\n";
 }
@@ -91,6 +94,8 @@ void add_random(CLI::App& app) {
       ->capture_default_str();
   command->add_option("--shards", o->shards, "Number of files")->check(CLI::Range(1, 1000))->capture_default_str();
   command->add_option("--tokenizer", o->tokenizer, "tokenizer.model to copy")->check(CLI::ExistingFile);
+  command->add_option("--settings", o->settings, "JSON that is merged into config.json (RFC 7396)")
+      ->check(CLI::ExistingFile);
   command->add_option("--seed", o->seed)->capture_default_str();
   command->callback([o] { write_random(*o); });
 }

@@ -164,7 +164,7 @@ void print_table(const char* what, const std::vector<Result>& results) {
 
 void evaluate(const Options& o) {
   const run::ModelFolder folder({o.model});
-  constexpr FaceLlavaConfig kConfig = configs::kDemo;
+  constexpr FaceLlavaConfig kConfig = configs::kFaceLlavaMini;
   const auto pipeline = run::open_pipeline<kConfig, cpu::Device>(folder, {}, cpu::Options{.threads = 1});
   const sf::Generator faces(o.rig, {.side = kConfig.image.side * 9 / 7});
   const auto shift = train_mini::read_shift(o.shift);

@@ -1,5 +1,6 @@
 // train_mini_prepare: the records that one run of train.sh learns from, labels and conversations of rendered faces.
 //   OUT/data.json   as docs/training_data.md; labels: emotion, aus, age, attributes, fake, points
+//   OUT/pictures.json, OUT/clips.json   what each tower learns from
 #include <CLI/CLI.hpp>
 
 #include <iostream>
@@ -34,6 +35,12 @@ nlohmann::json labels_of(const Labels& l, const SeenFace& seen, int side) {
   return j;
 }
 
+void write_records(const std::string& file, std::span<const std::string> records) {
+  std::string text;
+  for (const std::string& r : records) text += (text.empty() ? "[\n" : ",\n") + r;
+  synthetic_faces::detail::write_text(file, text + "\n]\n");
+}
+
 void write(const Options& o) {
   const Generator faces(o.rig, {.side = o.side + o.side * 2 / 7});  // room around the cut
   const Shift shift = read_shift(o.shift);
@@ -59,9 +66,10 @@ void write(const Options& o) {
     if (without) record["landmarks_2d"] = "none";
     records[std::size_t(index)] = record.dump();
   });
-  std::string text;
-  for (const std::string& r : records) text += (text.empty() ? "[\n" : ",\n") + r;
-  synthetic_faces::detail::write_text(o.out + "/data.json", text + "\n]\n");
+  const std::span all(records);
+  write_records(o.out + "/pictures.json", all.first(std::size_t(o.pictures)));
+  write_records(o.out + "/clips.json", all.subspan(std::size_t(o.pictures)));
+  write_records(o.out + "/data.json", all);
 }
 
 }  // namespace

@@ -72,7 +72,7 @@ inline facellava::faces::Affine box_cut(const facellava::faces::Landmarks& l, in
     left = std::min(left, p.x), right = std::max(right, p.x);
     top = std::min(top, p.y), bottom = std::max(bottom, p.y);
   }
-  const float size = std::max(right - left, bottom - top) * d.uniform(0.95f, 1.3f), scale = float(side) / size;
+  const float size = std::max(right - left, bottom - top) * d.uniform(1.05f, 1.5f), scale = float(side) / size;
   const float x = (left + right) / 2 + 0.05f * size * d.normal(), y = (top + bottom) / 2 + 0.05f * size * d.normal();
   return {{scale, 0, float(side) / 2 - scale * x, 0, scale, float(side) / 2 - scale * y}};
 }

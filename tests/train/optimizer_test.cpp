@@ -81,6 +81,51 @@ TEST_CASE("SGD without momentum moves against the gradient") {
   CHECK(double(t.w(1, 2)) == doctest::Approx(double(before) - 0.5 * double(t.dw(1, 2))).epsilon(1e-6));
 }
 
+TEST_CASE("in coordinates of their own the landmark projectors step as if their points came in those") {
+  const train::DataSet data = released_data();
+  const auto model = tiny({kLandmarks});
+  train::Batcher batcher(data, *model, std::size_t(1) << 30);
+  const std::size_t samples[] = {5, 6};
+  const std::vector<train::Batch> batch{batcher.make(samples)};
+  train::StepOptions o;
+  o.rate = {train::Schedule::kConstant, 0.5, 0, 1};
+  o.optimizer.kind = train::Optimizer::kSgd;
+  o.max_grad_norm = 0;
+  o.optimizer.landmarks = train::LandmarkCoordinates{12, {}};
+  for (std::size_t i = 0; i < 136; ++i) o.optimizer.landmarks->mean[i] = 0.2 + 0.004 * double(i);
+  const auto layer = [&](const std::string& name) {
+    const auto& all = model->parameters().trained();
+    const auto at = std::find_if(all.begin(), all.end(), [&](const auto& t) { return t.name == name; });
+    REQUIRE(at != all.end());
+    const Index n = at->w.count();
+    return std::pair(std::vector<float>(at->w.data, at->w.data + n), std::vector<float>(at->dw.data, at->dw.data + n));
+  };
+  // y = W p + b with p = mean + z / 12: the slope of z is that of p over 12, plus what b owes to the mean.
+  const auto check = [&](const std::string& name, std::size_t first, std::size_t columns) {
+    train::accumulate(*model, batch, 0);
+    const auto [w, dw] = layer(name + ".weight");
+    const auto [b, db] = layer(name + ".bias");
+    train::step(*model, batch, o, 0);
+    const auto [w_after, dz] = layer(name + ".weight");
+    const auto [b_after, same] = layer(name + ".bias");
+    CHECK(same == db);
+    for (std::size_t r = 0; r < b.size(); ++r) {
+      double bias = double(b[r]) - 0.5 * double(db[r]);
+      for (std::size_t c = 0; c < columns; ++c) {
+        const std::size_t i = r * columns + c;
+        const double mean = o.optimizer.landmarks->mean[first + c], slope = 12 * (double(dw[i]) - double(db[r]) * mean);
+        CHECK(double(dz[i]) == doctest::Approx(slope).epsilon(1e-5));
+        const double moved = 12 * -0.5 * slope;
+        CHECK(double(w_after[i]) == doctest::Approx(double(w[i]) + moved).epsilon(1e-5));
+        bias -= moved * mean;
+      }
+      CHECK(double(b_after[r]) == doctest::Approx(bias).epsilon(1e-4));  // of sums that cancel
+    }
+  };
+  check("global_landmarks_projector", 0, 136);
+  check("landmarks_projector.region_layers.nose", 54, 8);
+}
+
 TEST_CASE("a value that is not finite is reported with the first layer that has one, and nothing is changed") {
   const train::DataSet data = released_data();
   const auto model = tiny({kLandmarks, kDecoder});

@@ -50,6 +50,26 @@ inline constexpr FaceLlavaConfig kDemo{
                .policy = Policy::kPaper,
                .distance_source = ScaleSource::kStored}};
 
+// The small model of examples/train_mini, trained by this library on rendered faces: 8.7 million parameters.
+inline constexpr FaceLlavaConfig kFaceLlavaMini{
+    .image = {.side = 112, .patch = 14, .layers = 6, .run_layers = 6, .block = {.dim = 192, .ffn = 768, .heads = 3}},
+    .video = {.side = 112,
+              .patch = 14,
+              .layers = 6,
+              .run_layers = 6,
+              .output = ClassToken::kFirst,
+              .block = {.dim = 192, .ffn = 768, .heads = 3, .frames = 8}},
+    .llama = {.vocab = 1024,
+              .layers = 4,
+              .block = {.dim = 192, .ffn = 512, .heads = 3, .kv_heads = 3},
+              .head = Head::kTied},
+    .landmarks = Landmarks::kRegions,
+    .fusion = {.dim = 192,
+               .heads = 4,
+               .kind = FusionKind::kMasked,
+               .policy = Policy::kPaper,
+               .distance_source = ScaleSource::kStored}};
+
 // SmolLM2-135M: a decoder alone, for questions without pictures.
 inline constexpr FaceLlavaConfig kSmolLm2{.llama = {.vocab = 49152,
                                                     .layers = 30,

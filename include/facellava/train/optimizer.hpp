@@ -2,9 +2,10 @@
 #pragma once
 #include <array>
 #include <cmath>
+#include <optional>
 #include <string_view>
 
-#include "facellava/train/parameters.hpp"
+#include "facellava/train/landmark_coordinates.hpp"
 
 namespace facellava::train {
 
@@ -18,6 +19,7 @@ struct OptimizerOptions {
   double weight_decay = 0;
   // How many times the run's rate, for each run::Part (of the decoder with its adapters), and for heads.
   std::array<double, 6> rates = {1, 1, 1, 1, 1, 1};
+  std::optional<LandmarkCoordinates> landmarks = {};  // none: FRLP learns in those of its points
 
   int moments() const { return kind == Optimizer::kAdamW ? 2 : momentum != 0; }
 };
@@ -40,8 +42,9 @@ inline double gradient_norm(auto& dev, const Parameters& p) {
   return std::sqrt(squares);
 }
 
-// step: from 1. scale: of the gradients.
-inline void update(auto& dev, Parameters& p, const OptimizerOptions& o, double rate, double scale, int step) {
+namespace detail {
+
+inline void update_all(auto& dev, Parameters& p, const OptimizerOptions& o, double rate, double scale, int step) {
   const auto with_master = [](TrainedTensor& t, auto&& f) {
     if (t.rounded)
       f(View<bf16, Host, kDyn, kDyn>(t.rounded, t.w.rows(), t.w.size(1)), t.w);
@@ -59,6 +62,17 @@ inline void update(auto& dev, Parameters& p, const OptimizerOptions& o, double r
         sgd(dev, w, master, None{}, t.dw, Sgd{own, 0, decay, scale});
     });
   }
+}
+
+}  // namespace detail
+
+// step: from 1. scale: of the gradients.
+inline void update(auto& dev, Parameters& p, const OptimizerOptions& o, double rate, double scale, int step) {
+  const auto all = [&] { detail::update_all(dev, p, o, rate, scale, step); };
+  if (o.landmarks)
+    in_coordinates(*o.landmarks, p, all);
+  else
+    all();
 }
 
 }  // namespace facellava::train

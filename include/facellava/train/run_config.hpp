@@ -128,6 +128,22 @@ class Fields {
   nlohmann::json effective_ = nlohmann::json::object();
 };
 
+// A list of `size` numbers; a number alone stands for all.
+inline std::vector<double> read_numbers(Fields& f, const std::string& key, std::size_t size, double otherwise) {
+  std::vector<double> all(size, otherwise);
+  if (f.has(key)) {
+    const auto given = f.require<nlohmann::json>(key);
+    const bool list = given.is_array() && given.size() == size;
+    for (std::size_t i = 0; i < size; ++i) {
+      const nlohmann::json& number = list ? given[i] : given;
+      if (!number.is_number()) f.fail(key, "a number, or a list of " + std::to_string(size), given.dump());
+      all[i] = number.get<double>();
+    }
+  }
+  f.set(key, all);
+  return all;
+}
+
 inline void read_optimizer(Fields& f, RunConfig& c) {
   // Of the released stages; of LoRA, that of its released script; of towers, CLIP's order of size.
   constexpr double kRates[] = {1e-4, 2e-5, 2e-4, 3e-4};
@@ -156,6 +172,13 @@ inline void read_optimizer(Fields& f, RunConfig& c) {
     }
     f.set("learning_rates", own->finish());
   }
+  if (auto own = f.object("landmark_coordinates")) {
+    LandmarkCoordinates z{own->get<double>("scale", 1), {}};
+    if (!(z.scale > 0)) own->fail("scale", "a number above 0", nlohmann::json(z.scale).dump());
+    std::ranges::copy(read_numbers(*own, "mean", z.mean.size(), 0), z.mean.begin());
+    o.landmarks = z;
+    f.set("landmark_coordinates", own->finish());
+  }
   c.parameters.moments = o.moments();
 }
 
@@ -175,22 +198,6 @@ inline void read_lora(Fields& f, RunConfig& c) {
   if (o.targets.empty()) own->fail("targets", "names of projections", "none");
   f.set("lora", own->finish());
   c.parameters.lora = {o};
-}
-
-// One number an output; a number alone is that of all.
-inline std::vector<double> read_numbers(Fields& f, const std::string& key, std::size_t size, double otherwise) {
-  std::vector<double> all(size, otherwise);
-  if (f.has(key)) {
-    const auto given = f.require<nlohmann::json>(key);
-    const bool list = given.is_array() && given.size() == size;
-    for (std::size_t i = 0; i < size; ++i) {
-      const nlohmann::json& number = list ? given[i] : given;
-      if (!number.is_number()) f.fail(key, "a number, or a list of " + std::to_string(size), given.dump());
-      all[i] = number.get<double>();
-    }
-  }
-  f.set(key, all);
-  return all;
 }
 
 inline Head read_head(Fields& f, const std::string& name) {
