@@ -1,6 +1,9 @@
 // facellava random: a model folder of a compiled configuration with random weights, to measure with or to train.
+#include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <iostream>
+#include <map>
 
 #include "facellava/core/rng.hpp"
 #include "facellava/io/convert.hpp"
@@ -15,9 +18,11 @@ namespace {
 using namespace facellava;
 namespace fs = std::filesystem;
 
+enum class Start { kNormal, kScaled };
 struct RandomOptions {
   std::string config, to, format = "bf16", tokenizer, settings;
   int shards = 1;
+  Start start = Start::kNormal;
   std::uint64_t seed = 0;
 };
 
@@ -28,19 +33,46 @@ float bell(Rng& random) {
   return (sum - 2 * 65535.f) * (1.7320508f / 65536);
 }
 
-// As models begin that are trained from nothing: scales of norms 1, biases 0, all else of standard deviation 0.02; a
-// stored distance scale of 4, which tells regions of a face apart and shuts none out.
-void fill(std::vector<std::byte>& out, const io::TensorInfo& t, Format format, std::uint64_t seed) {
+// Positions as waves: of each quarter of a row sin x, cos x, sin y, cos y at wavelengths from 2π to 20000π patches; the
+// class token's row is 0. Source: Beyer et al., "Better plain ViT baselines for ImageNet-1k" (arXiv 2205.01580).
+void fill_positions(std::vector<float>& row, Index r, Index side) {
+  const std::size_t quarter = row.size() / 4;
+  if (r == 0) return std::ranges::fill(row, 0.f);
+  const double at[] = {double((r - 1) % side), double((r - 1) / side)};
+  for (std::size_t i = 0; i < 4 * quarter; ++i) {
+    const double angle = at[i / (2 * quarter)] * std::pow(1e4, -double(i % quarter) / double(quarter));
+    row[i] = float(i / quarter % 2 == 0 ? std::sin(angle) : std::cos(angle));
+  }
+}
+
+// Of what is drawn, the standard deviation. 0.02 as models of this kind begin; in small ones, where that is next to
+// nothing, 0.8 / √inputs keeps what a layer gets at its size.
+float deviation_of(const io::TensorInfo& t, Start start) {
+  constexpr std::string_view kTables[] = {"embed_tokens.weight", "class_embedding", "temporal_embedding"};
+  const auto is = [&](std::string_view end) { return t.name.ends_with(end); };
+  if (start == Start::kNormal || std::ranges::any_of(kTables, is)) return 0.02f;
+  return 0.8f / std::sqrt(float(*io::checked_count(t.shape) / t.shape[0]));
+}
+
+// Scales of norms are 1, biases 0; a stored distance scale is 4, which tells regions of a face apart and shuts none
+// out.
+void fill(std::vector<std::byte>& out, const io::TensorInfo& t, Format format, Start start, std::uint64_t seed) {
   const Index rows = t.shape[0], columns = *io::checked_count(t.shape) / rows, step = row_bytes(format, columns);
   out.assign(std::size_t(rows * step), std::byte{});
   const bool drawn = t.shape.size() > 1 || t.name.ends_with("class_embedding");
-  const float constant = t.name.ends_with(".weight") ? 1.f : t.name.ends_with("distance_scale") ? 4.f : 0.f;
+  const bool waves = start == Start::kScaled && t.name.ends_with("position_embedding.weight");
+  const float deviation = deviation_of(t, start), constant = t.name.ends_with(".weight")          ? 1.f
+                                                             : t.name.ends_with("distance_scale") ? 4.f
+                                                                                                  : 0.f;
+  const auto side = Index(std::lround(std::sqrt(double(rows - 1))));
   io::in_shares(rows, 0, [&](Index first, Index end) {
     std::vector<float> row(std::size_t(columns), constant);
     for (Index r = first; r < end; ++r) {
       Rng random(Rng(seed + std::uint64_t(r)).next());  // of seeds that follow one another rows would be alike
-      if (drawn)
-        for (float& x : row) x = 0.02f * bell(random);
+      if (waves)
+        fill_positions(row, r, side);
+      else if (drawn)
+        for (float& x : row) x = deviation * bell(random);
       quantise_row(format, out.data() + r * step, row.data(), columns);
     }
   });
@@ -68,7 +100,7 @@ void write_random(const RandomOptions& o) {
       [&](const io::TensorInfo& t) {
         std::uint64_t hash = seed;
         for (const char c : t.name) hash = (hash ^ std::uint8_t(c)) * 0x100000001b3u;
-        fill(memory, t, format, hash);
+        fill(memory, t, format, o.start, hash);
         return std::span<const std::byte>(memory);
       },
       [&](std::size_t done, std::size_t all) { bar.show(done, all); });
@@ -94,6 +126,13 @@ void add_random(CLI::App& app) {
       ->capture_default_str();
   command->add_option("--shards", o->shards, "Number of files")->check(CLI::Range(1, 1000))->capture_default_str();
   command->add_option("--tokenizer", o->tokenizer, "tokenizer.model to copy")->check(CLI::ExistingFile);
+  static const std::map<std::string, Start> kStarts{{"normal", Start::kNormal}, {"scaled", Start::kScaled}};
+  command
+      ->add_option(
+          "--start", o->start,
+          "normal: matrices of standard deviation 0.02; scaled: 0.8 / sqrt(inputs) and positions as waves, for "
+          "small models; default: normal")
+      ->transform(CLI::CheckedTransformer(kStarts).description("normal or scaled"));
   command->add_option("--settings", o->settings, "JSON that is merged into config.json (RFC 7396)")
       ->check(CLI::ExistingFile);
   command->add_option("--seed", o->seed)->capture_default_str();
