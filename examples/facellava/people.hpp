@@ -32,9 +32,7 @@ struct People {
   facellava::faces::Detection clip(std::size_t person) const;
   PersonCut cut(std::size_t person, facellava::faces::MissingFaces missing, facellava::faces::CropKind kind) const;
   // Passers-by are in less than half of the frames, and not asked about.
-  bool passes_by(std::size_t person) const {
-    return person > 0 && 2 * tracks[person].sightings.size() < frames.size();
-  }
+  bool passes_by(std::size_t person) const { return person > 0 && 2 * tracks[person].sightings.size() < frames.size(); }
   // Where a frame of the video stands among those looked at; it must be one of them.
   std::size_t position(int frame) const;
 };
