@@ -12,7 +12,7 @@ using namespace facellava;
 namespace {
 
 constexpr media::Colour kGround{28, 28, 32}, kNumber{0, 220, 90};
-constexpr int kAcross = 4;  // frames of a clip side by side
+constexpr int kAcross = 3;  // frames of a clip side by side
 
 media::Image ground(int width, int height) {
   media::Image image(width, height);
@@ -57,10 +57,10 @@ media::Image with_faces(const media::Image& frame, std::span<const Sighting> sig
   return image;
 }
 
-// All frames, as high together as `height` at most.
+// All frames, together at most `height` high and half as wide again.
 media::Image left_side(const Subject& s, int height) {
   const int count = int(s.frames.size()), across = std::min(count, kAcross), down = (count + across - 1) / across;
-  const int most_width = 2 * height / across, most_height = height / down;
+  const int most_width = 3 * height / 2 / across, most_height = height / down;
   const int w = s.frames[0].width(), h = s.frames[0].height();
   const double scale = std::min(double(most_width) / w, double(most_height) / h);
   const int width = std::max(1, int(w * scale)), tall = std::max(1, int(h * scale));
@@ -75,7 +75,7 @@ media::Image left_side(const Subject& s, int height) {
 media::Image attention_of(const Person& person, std::span<const float> weights) {
   const std::size_t frames = person.crops.size(), middle = (frames - 1) / 2, each = weights.size() / frames;
   const std::size_t tokens = each / kRegionCount;
-  const auto side = std::size_t(std::lround(std::floor(std::sqrt(double(tokens)))));
+  const auto side = std::size_t(std::sqrt(double(tokens)));
   const std::size_t patches = side * side * kRegionCount;
   return faces::draw_attention(person.crops[middle].view(), person.points[middle],
                                weights.subspan(middle * each + each - patches, patches), {.panel = 160});
