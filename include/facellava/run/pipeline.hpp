@@ -83,7 +83,7 @@ class Viewing {
 
   // [tokens, 9], of a clip [frames, tokens, 9]; empty without landmarks
   const std::vector<float>& region_attention() const { return attention_; }
-  std::vector<Generation> generations;                                       // ids of the last answer
+  std::vector<Generation> generations;  // ids of the last answer
 
  private:
   friend class Pipeline;
