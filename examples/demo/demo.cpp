@@ -1,89 +1,188 @@
-// The main job, on the small model of this folder: a face and its 68 landmarks go in, five questions are answered in
-// words. usage: facellava_demo DEMO_FOLDER OUT_FOLDER
-#include <nlohmann/json.hpp>
+// Faces are found in a photograph or a video, questions about each are answered in words, and a picture shows what was
+// looked at. By default: a photograph and a rendered clip.
+#include <CLI/CLI.hpp>
 
-#include <chrono>
-#include <cstdio>
 #include <filesystem>
+#include <fstream>
+#include <iostream>
 
-#include "facellava/cpu/device.hpp"
-#include "facellava/faces/attention_map.hpp"
-#include "facellava/faces/landmark_file.hpp"
-#include "facellava/media/decode.hpp"
+#include "../facellava/picture_file.hpp"
 #include "facellava/media/write_png.hpp"
 #include "facellava/models/configs.hpp"
-#include "facellava/run/pipeline.hpp"
+#include "interview.hpp"
+#include "pictures.hpp"
+#include "rendered.hpp"
 
+namespace demo {
 namespace {
 
 using namespace facellava;
-using Clock = std::chrono::steady_clock;
+namespace fs = std::filesystem;
 
-double since(Clock::time_point start) {
-  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
-}
+struct Options {
+  std::string folder, out, file, model;
+  bool fake = false;
+  int threads = 0;
+};
 
-// Asks every question of a face; returns how many answers have the expected tokens.
-int interview(run::Viewing& face, const nlohmann::json& expected) {
-  int right = 0;
-  for (const auto& qa : expected) {
-    std::printf("  Q  %s\n  A  ", qa["question"].get<std::string>().c_str());
-    const auto start = Clock::now();
-    face.ask(qa["question"].get<std::string>(), {}, [](std::string_view words) {
-      std::printf("%.*s", int(words.size()), words.data());
-      std::fflush(stdout);
-    });
-    std::vector<int> ids = face.generations[0].ids;
-    if (!ids.empty() && face.generations[0].finish == run::Finish::kEos) ids.pop_back();
-    const bool same = ids == qa["answer_ids"].get<std::vector<int>>();
-    right += same;
-    std::printf("   (%zu tokens, %.0f ms%s)\n", ids.size(), since(start), same ? "" : "; NOT the expected answer");
+constexpr FaceLlavaConfig kModel = configs::kFaceLlavaMini;
+
+class Demo {
+ public:
+  explicit Demo(const Options& o) : options_(o), pipeline_(open(o)), seeker_(open_nets(o)) {}
+
+  void photo(const std::string& file) {
+    media::Image picture = [&] {
+      const auto stage = stages_.in("decoding");
+      return tool::read_picture_file(file, media::Orientation::kExif);
+    }();
+    show(seeker_.in_picture(fs::path(file).stem().string(), file, std::move(picture)));
   }
-  return right;
-}
-
-void show_probabilities(run::Viewing& face) {
-  const std::vector<std::string> labels{"happy", "sad", "surprised", "fearful", "angry", "disgusted", "neutral"};
-  const auto scores = face.score("What emotion does this face show?", labels, "The expression is");
-  std::printf("  \"The expression is ...\"");
-  for (std::size_t i = 0; i < labels.size(); ++i)
-    std::printf("%s %s %.2f %%", i ? "," : "", labels[i].c_str(), 100 * double(scores[i].probability));
-  std::printf("\n");
-}
-
-int show(const std::filesystem::path& demo, const std::filesystem::path& out) {
-  const auto start = Clock::now();
-  const run::ModelFolder folder({(demo / "model").string()});
-  const auto pipeline = run::open_pipeline<configs::kDemo, cpu::Device>(folder, {}, cpu::Options{});
-  std::printf(
-      "model opened in %.0f ms: a small one, trained on rendered faces only; it says nothing about a real person\n",
-      since(start));
-  int right = 0, asked = 0;
-  for (const auto& sample : io::read_json((demo / "faces" / "answers.json").string())) {
-    const std::filesystem::path file = demo / "faces" / sample["image"].get<std::string>();
-    const media::Image picture = media::read_image(file.string());
-    const auto landmarks = faces::read_landmarks(std::filesystem::path(file).replace_extension(".json").string()).at(0);
-    const auto look = Clock::now();
-    auto face = pipeline.look(picture.view(), landmarks);
-    std::printf("\n%s, looked at in %.0f ms\n", file.filename().string().c_str(), since(look));
-    right += interview(face, sample["qa"]);
-    asked += int(sample["qa"].size());
-    show_probabilities(face);
-    const auto sheet = out / (file.stem().string() + "_attention.png");
-    media::write_png(sheet.string(), faces::draw_attention(picture.view(), landmarks, face.region_attention()));
-    std::printf("  attention of the visual tokens to the nine regions: %s\n", sheet.string().c_str());
+  void video(const std::string& file) {
+    show(seeker_.in_clip(fs::path(file).stem().string(), file, tool::frames_of(file), kModel.video.block.frames));
   }
-  std::printf("\n%d of %d answers are the expected ones, token for token\n", right, asked);
-  return right == asked ? 0 : 1;
+  void clip() {
+    const synthetic_faces::Sample sample = [&] {
+      const auto stage = stages_.in("rendering");
+      return rendered_clip();
+    }();
+    constexpr double kRate = 8;
+    const tool::FrameSource source = [&](const tool::ChooseFrames& choose, const tool::OnFrame& f) {
+      const tool::VideoInfo info{int(sample.frames.size()), kSide, kSide, kRate};
+      const std::vector<int> frames = choose(info);
+      for (std::size_t i = 0; i < frames.size(); ++i)
+        f(i, frames[i] / kRate, sample.frames[std::size_t(frames[i])].view());
+      return info;
+    };
+    show(seeker_.in_clip("clip", "a rendered clip", source, kModel.video.block.frames));
+  }
+  void fake() {
+    const Swap swap = [&] {
+      const auto stage = stages_.in("rendering");
+      return rendered_swap();
+    }();
+    std::vector<media::Image> rows;
+    for (const auto& [name, origin, sample] :
+         {std::tuple("source", "a rendered face", &swap.source),
+          std::tuple("swap", "the same picture with another face put in", &swap.fake)}) {
+      const Subject s = seeker_.in_picture(name, origin, sample->frames[0]);
+      rows.push_back(draw(s, question(s, std::span(&kForgery, 1))));
+    }
+    write("fake", stacked(rows));
+  }
+  void print_times() { stages_.print(); }
+
+ private:
+  static constexpr Topic kForgery = Topic::kForgery;
+  static constexpr Topic kTopics[] = {Topic::kEmotion, Topic::kActionUnits, Topic::kAge,
+                                      Topic::kPerson,  Topic::kForgery,     Topic::kCourse};
+  using Weights = std::vector<std::vector<float>>;  // attention of the region tokens, of each person
+
+  run::Pipeline open(const Options& o) {
+    const auto stage = stages_.in("opening the model");
+    const run::ModelFolder folder({o.model.empty() ? (fs::path(o.folder) / "model").string() : o.model});
+    return run::open_pipeline<kModel, cpu::Device>(folder, {}, cpu::Options{.threads = o.threads});
+  }
+  FaceSeeker open_nets(const Options& o) {
+    const auto stage = stages_.in("opening the nets");
+    return {FACELLAVA_NETS, pipeline_.settings().crop, o.threads, stages_};
+  }
+
+  void show(const Subject& s) {
+    const Weights weights = question(s, std::span(kTopics).first(s.clip() ? std::size(kTopics) : 5));
+    if (s.found > 0) write(s.name, draw(s, weights));
+  }
+  run::Viewing look(const Person& p) {
+    const auto stage = stages_.in(p.crops.size() > 1 ? "looking (video tower)" : "looking (image tower)");
+    if (p.crops.size() == 1) return pipeline_.look(p.crops[0].view(), p.points[0]);
+    std::vector<media::PixelView> frames;
+    for (const media::Image& crop : p.crops) frames.push_back(crop.view());
+    return pipeline_.look(frames, p.points);
+  }
+  Weights question(const Subject& s, std::span<const Topic> topics) {
+    std::cout << "\n" << s.origin << ": ";
+    if (s.found == 0) {
+      std::cout << "no face was found in it, so there is nothing to ask.\n";
+      return {};
+    }
+    std::cout << s.found << (s.found == 1 ? " face" : " faces") << " found";
+    if (s.people.size() < s.found) std::cout << ", the " << s.people.size() << " largest are asked about";
+    std::cout << (s.clip() ? "; eight frames go through the video tower\n" : "\n");
+    Weights weights;
+    for (const Person& p : s.people) {
+      if (s.found > 1) std::cout << "\nface " << weights.size() + 1 << "\n";
+      std::cout << std::flush;
+      run::Viewing face = look(p);
+      weights.push_back(face.region_attention());
+      for (const Topic topic : topics) ask(face, topic, stages_);
+    }
+    return weights;
+  }
+  media::Image draw(const Subject& s, const Weights& weights) {
+    const auto stage = stages_.in("drawing");
+    return annotated(s, weights);
+  }
+  void write(const std::string& name, const media::Image& image) {
+    const auto stage = stages_.in("writing pictures");
+    const std::string file = (fs::path(options_.out) / (name + ".png")).string();
+    media::write_png(file, image);
+    std::cout << "  picture: " << file << "\n" << std::flush;
+  }
+
+  Options options_;
+  Stages stages_;
+  run::Pipeline pipeline_;
+  FaceSeeker seeker_;
+};
+
+// By its first bytes.
+bool is_picture(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  char magic[2] = {};
+  if (!file.read(magic, 2)) throw Error(ErrorKind::kFile, path + ": expected a picture or a video, found no such file");
+  const std::string_view start(magic, 2);
+  return start == "\xff\xd8" || start == "\x89P" || start == "BM" || start == "P5" || start == "P6";
+}
+
+void run_demo(const Options& o) {
+  std::cout << "The model is small and was trained on rendered faces only: what it says of a real person means "
+               "nothing.\n";
+  fs::create_directories(o.out);
+  const bool picture = o.file.empty() || is_picture(o.file);
+  Demo demo(o);
+  if (o.fake) {
+    demo.fake();
+  } else if (o.file.empty()) {
+    demo.photo((fs::path(o.folder) / "astronaut.jpg").string());
+    demo.clip();
+  } else {
+    picture ? demo.photo(o.file) : demo.video(o.file);
+  }
+  demo.print_times();
+  std::cout << "\nThe published 7B weights answer through the tool: facellava ask --model DIR --image FILE --question "
+               "TEXT\n(README.md, \"The published 7B weights\", says how to get and convert them).\n";
 }
 
 }  // namespace
+}  // namespace demo
 
-int main(int argc, char** argv) try {
-  if (argc != 3) return std::fprintf(stderr, "usage: facellava_demo DEMO_FOLDER OUT_FOLDER\n"), 2;
-  std::filesystem::create_directories(argv[2]);
-  return show(argv[1], argv[2]);
-} catch (const std::exception& e) {
-  std::fprintf(stderr, "facellava_demo: %s\n", e.what());
-  return 1;
+int main(int argc, char** argv) {
+  CLI::App app(
+      "Finds the faces of a photograph or a video, asks a small model about each, and draws what it looked at; by "
+      "default of a photograph and of a rendered clip. A file without a face is no error");
+  demo::Options o;
+  app.add_option("demo-folder", o.folder, "Folder with model/ and astronaut.jpg")->required();
+  app.add_option("out-folder", o.out, "Where the pictures are written")->required();
+  auto* file = app.add_option("file", o.file, "JPEG, PNG, BMP or PPM; or a video, in a build with FFmpeg");
+  app.add_flag("--fake", o.fake, "A rendered face and a face swap of it: which is real?")->excludes(file);
+  app.add_option("--model", o.model, "Another model of the same geometry");
+  app.add_option("--threads", o.threads, "0: one a core")->capture_default_str();
+  CLI11_PARSE(app, argc, argv);
+  try {
+    demo::run_demo(o);
+  } catch (const std::exception& e) {
+    std::cout << std::flush;
+    std::cerr << "facellava_demo: " << e.what() << "\n";
+    return 1;
+  }
 }

@@ -164,7 +164,9 @@ void of_video(const FacesOptions& o) {
     std::iota(all.begin(), all.end(), 0);
     return all;
   };
-  const People people = find_people(o.video, every, o.finder, dev, turn_of(o));
+  faces::FaceFinder finder = o.finder.open();
+  const People people = find_people(frames_of(o.video, turn_of(o)), every,
+                                    [&](const media::PixelView& frame) { return finder.find(dev, frame); });
   if (!o.landmarks.empty()) {
     if (people.tracks.empty()) throw Error(ErrorKind::kArgument, o.video + ": --landmarks: found no face");
     const auto filled =

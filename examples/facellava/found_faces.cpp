@@ -75,18 +75,15 @@ std::vector<Prepared> prepare_faces(const Question& q, const Loaded& model) {
 std::vector<Prepared> prepare_people(const Question& q, const Loaded& model) {
   const TowerConfig& tower = model.model->config().video;
   if (tower.layers == 0) throw Error(ErrorKind::kArgument, "the model has no tower for videos");
-  // Faces are looked for ten times a second, and in the frames that the model sees.
   std::vector<int> seen;
-  const auto often = [&](const VideoInfo& v) {
+  const auto choose = [&](const VideoInfo& v) {
     seen = media::linspace_indices(v.frames, tower.block.frames);
-    std::vector<int> all = seen;
-    for (int i = 0, step = std::max(1, int(v.rate / 10)); i < v.frames; i += step) all.push_back(i);
-    std::sort(all.begin(), all.end());
-    all.erase(std::unique(all.begin(), all.end()), all.end());
-    return all;
+    return often(v, seen);
   };
   cpu::Device dev(model.device);
-  const People people = find_people(q.video, often, q.finder, dev, Turn::kReference);
+  faces::FaceFinder finder = q.finder.open();
+  const People people =
+      find_people(frames_of(q.video), choose, [&](const media::PixelView& frame) { return finder.find(dev, frame); });
   if (people.tracks.empty()) throw no_face(q.video);
 
   media::Preprocess p;
@@ -94,25 +91,20 @@ std::vector<Prepared> prepare_people(const Question& q, const Loaded& model) {
   const std::size_t plane = std::size_t(3) * std::size_t(p.side) * std::size_t(p.side);
   std::vector<Prepared> out;
   for (std::size_t person = 0; person < people.tracks.size(); ++person) {
-    // Passers-by are not asked about.
-    if (person > 0 && 2 * people.tracks[person].sightings.size() < people.frames.size()) continue;
-    const faces::Detection face = people.clip(person);
-    const auto filled = people.landmarks(person, missing_from_name(q.missing_faces), faces::Smoothing::kLocalParabola);
+    if (people.passes_by(person)) continue;
+    const PersonCut cut = people.cut(person, missing_from_name(q.missing_faces), model.folder.settings().crop);
     run::MediumInput m{text::Medium::kVideo, std::vector<float>(seen.size() * plane), {}};
     std::vector<std::vector<float>> points(seen.size());
-    std::optional<faces::Affine> aligned;
-    if (model.folder.settings().crop == faces::CropKind::kAligned) aligned = faces::alignment(filled.landmarks);
     read_frames(
         q.video, [&](const VideoInfo&) { return seen; },
         [&](std::size_t i, double, const media::PixelView& frame) {
-          const faces::Crop crop = aligned ? faces::warped_crop(frame, *aligned) : faces::centred_crop(frame, face);
+          const faces::Crop crop = cut.of(frame);
           media::preprocess_video_frame(m.pixels.data() + i * plane, crop.image.view(), p);
-          const auto at = std::lower_bound(people.frames.begin(), people.frames.end(), seen[i]) - people.frames.begin();
-          points[i] = points_in(crop.affine, filled.landmarks[std::size_t(at)], model);
+          points[i] = points_in(crop.affine, cut.track.landmarks[people.position(seen[i])], model);
         });
     for (const auto& frame : points) m.points.insert(m.points.end(), frame.begin(), frame.end());
-    out.push_back(finished(face, std::move(m), q, model));
-    out.back().gaps = filled.gaps;
+    out.push_back(finished(cut.face, std::move(m), q, model));
+    out.back().gaps = cut.track.gaps;
   }
   return out;
 }

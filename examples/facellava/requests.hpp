@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "finder_options.hpp"
 #include "people.hpp"
 
 namespace tool {

@@ -20,6 +20,12 @@ using ChooseFrames = std::function<std::vector<int>(const VideoInfo&)>;
 using OnFrame = std::function<void(std::size_t, double, const facellava::media::PixelView&)>;
 VideoInfo read_frames(const std::string& path, const ChooseFrames&, const OnFrame&, Turn turn = Turn::kReference);
 
+// Where frames come from: of a file each time that it is called.
+using FrameSource = std::function<VideoInfo(const ChooseFrames&, const OnFrame&)>;
+inline FrameSource frames_of(const std::string& path, Turn turn = Turn::kReference) {
+  return [=](const ChooseFrames& choose, const OnFrame& f) { return read_frames(path, choose, f, turn); };
+}
+
 // Frames of a video, evenly spread from its first to its last and preprocessed as the released code does.
 struct VideoPixels {
   VideoInfo video;

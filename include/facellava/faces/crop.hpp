@@ -132,19 +132,10 @@ inline Crop centred_crop(const media::PixelView& v, const Detection& d, double m
   media::check_pixels(v, "centred_crop");
   check_box(d.box, "centred_crop");
   const Cut cut = centred_cut(v.width, v.height, d.box, margin_percent);
-  const int n = cut.right - cut.left;
   media::PixelView part = v;
   part.data = v.row(cut.top) + cut.left * media::channels(v.format);
-  part.width = part.height = n;
-  std::vector<float> planes(std::size_t(3) * std::size_t(side) * std::size_t(side));
-  media::resample(planes.data(), part, {.width = n, .height = n}, media::bicubic_taps(n, side, 0, side),
-                  media::bicubic_taps(n, side, 0, side), {0, 0, 0}, {1, 1, 1});
-  Crop crop{media::Image(side, side), affine_of(cut, side)};
-  const std::size_t plane = std::size_t(side) * std::size_t(side);
-  for (std::size_t i = 0; i < plane; ++i)
-    for (std::size_t k = 0; k < 3; ++k)
-      crop.image.row(0)[3 * i + k] = std::uint8_t(std::lround(std::clamp(planes[k * plane + i], 0.f, 1.f) * 255));
-  return crop;
+  part.width = part.height = cut.right - cut.left;
+  return {media::resized(part, side, side), affine_of(cut, side)};
 }
 
 }  // namespace facellava::faces

@@ -39,12 +39,22 @@ class FaceFinder {
   // The largest face first; none is no error. Errors: as media::check_pixels.
   template <class Device>
   std::vector<Face> find(Device& dev, const media::PixelView& picture) {
+    return with_landmarks(dev, picture, detect(dev, picture));
+  }
+
+  // The two halves of it.
+  template <class Device>
+  std::vector<Detection> detect(Device& dev, const media::PixelView& picture) {
     std::vector<Detection> found;
     if (near_) found = near_->detect(dev, picture, options_.detector);
     if (far_) found = merged(std::move(found), far_->detect(dev, picture, options_.detector));
     std::stable_sort(found.begin(), found.end(), [](const Detection& a, const Detection& b) {
       return a.box.width * a.box.height > b.box.width * b.box.height;
     });
+    return found;
+  }
+  template <class Device>
+  std::vector<Face> with_landmarks(Device& dev, const media::PixelView& picture, std::span<const Detection> found) {
     const auto landmarks = landmarker_.landmarks(dev, picture, found);
     std::vector<Face> faces;
     for (std::size_t i = 0; i < found.size(); ++i) faces.push_back({found[i], landmarks[i]});

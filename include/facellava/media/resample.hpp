@@ -178,4 +178,18 @@ inline void resample(float* out, const PixelView& v, const Canvas& canvas, const
   }
 }
 
+// The picture in RGB at another size: bicubic, antialiased. Errors: as check_pixels; kShape (a size below 1).
+inline Image resized(const PixelView& v, int width, int height) {
+  check_pixels(v, "resized");
+  Image out(width, height);
+  const std::size_t plane = std::size_t(width) * std::size_t(height);
+  std::vector<float> planes(3 * plane);
+  resample(planes.data(), v, {.width = v.width, .height = v.height}, bicubic_taps(v.height, height, 0, height),
+           bicubic_taps(v.width, width, 0, width), {0, 0, 0}, {1, 1, 1});
+  for (std::size_t i = 0; i < plane; ++i)
+    for (std::size_t k = 0; k < 3; ++k)
+      out.row(0)[3 * i + k] = std::uint8_t(std::lround(std::clamp(planes[k * plane + i], 0.f, 1.f) * 255));
+  return out;
+}
+
 }  // namespace facellava::media

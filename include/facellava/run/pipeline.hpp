@@ -15,16 +15,17 @@
 
 namespace facellava::run {
 
-// The weights that the visual tokens of a picture gave its nine regions, mean over heads.   [tokens, 9]
+// The weights that visual tokens gave the nine regions, mean over heads.   [tokens, 9]; of a clip [frames, tokens, 9]
 class RegionAttentionMean final : public Observer {
  public:
   bool wants_values() const override { return true; }
   void see(std::size_t, const char* name, const std::vector<Index>& shape, const float* p) override {
     if (std::string_view(name) != "region_attention") return;
     const Index heads = shape[1], n = shape[2] * shape[3];
-    mean.assign(std::size_t(n), 0.f);
-    for (Index h = 0; h < heads; ++h)
-      for (Index i = 0; i < n; ++i) mean[std::size_t(i)] += p[h * n + i] / float(heads);
+    mean.assign(std::size_t(shape[0] * n), 0.f);
+    for (Index f = 0; f < shape[0]; ++f)
+      for (Index h = 0; h < heads; ++h)
+        for (Index i = 0; i < n; ++i) mean[std::size_t(f * n + i)] += p[(f * heads + h) * n + i] / float(heads);
   }
   std::vector<float> mean;
 };
@@ -80,8 +81,9 @@ class Viewing {
     return score_labels(*session_, branch.id, View<const float, Host, kDyn>(last.data, last.size(1)), ids);
   }
 
-  const std::vector<float>& region_attention() const { return attention_; }  // [tokens, 9]; empty without landmarks
-  std::vector<Generation> generations;                                       // ids of the last answer
+  // [tokens, 9], of a clip [frames, tokens, 9]; empty without landmarks
+  const std::vector<float>& region_attention() const { return attention_; }
+  std::vector<Generation> generations;  // ids of the last answer
 
  private:
   friend class Pipeline;
