@@ -37,7 +37,7 @@ float bell(Rng& random) {
 // class token's row is 0. Source: Beyer et al., "Better plain ViT baselines for ImageNet-1k" (arXiv 2205.01580).
 void fill_positions(std::vector<float>& row, Index r, Index side) {
   const std::size_t quarter = row.size() / 4;
-  if (r == 0) return std::ranges::fill(row, 0.f);
+  if (r == 0) return void(std::ranges::fill(row, 0.f));
   const double at[] = {double((r - 1) % side), double((r - 1) / side)};
   for (std::size_t i = 0; i < 4 * quarter; ++i) {
     const double angle = at[i / (2 * quarter)] * std::pow(1e4, -double(i % quarter) / double(quarter));

@@ -6,7 +6,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 build=$(cd "${BUILD:-$here/../../build/demo}" && pwd)
 work=${1:?usage: train.sh WORK}
-seed=${SEED:-1} pictures=${PICTURES:-16000} clips=${CLIPS:-1200}
+seed=${SEED:-1} pictures=${PICTURES:-24000} clips=${CLIPS:-1500}
 tool=$build/examples/facellava/facellava mini=$build/examples/train_mini
 mkdir -p "$work" && cd "$work"
 
@@ -27,7 +27,7 @@ train() {
 
 step data "$mini/train_mini_prepare" --out data --seed "$seed" --count "$pictures" --clips "$clips"
 step vocabulary "$mini/train_mini_begin" vocabulary --data data/data.json --out tokenizer.model
-step begin "$tool" random --config mini --to begin --format f32 --seed "$seed" --tokenizer tokenizer.model \
+step begin "$tool" random --config mini --to begin --format f32 --start scaled --seed "$seed" --tokenizer tokenizer.model \
   --settings "$here/settings.json"
 step image_tower train image_tower
 step video_begin "$mini/train_mini_begin" video --model image_tower/model --to video_begin
