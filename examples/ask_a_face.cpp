@@ -11,7 +11,7 @@ int main(int argc, char** argv) try {
   using namespace facellava;
   if (argc != 5) return std::cerr << "usage: ask_a_face MODEL_FOLDER PICTURE LANDMARKS QUESTION\n", 2;
   const run::ModelFolder folder({argv[1]});
-  const auto pipeline = run::open_pipeline<configs::kDemo, cpu::Device>(folder, {}, cpu::Options{});
+  const auto pipeline = run::open_pipeline<configs::kFaceLlavaMini, cpu::Device>(folder, {}, cpu::Options{});
   const media::Image picture = media::read_image(argv[2]);
   const auto landmarks = faces::read_landmarks(argv[3]);
   auto face = pipeline.look(picture.view(), landmarks.at(0));

@@ -13,7 +13,7 @@ int main(int argc, char** argv) try {
   using namespace facellava;
   if (argc != 5) return std::cerr << "usage: ask_a_photo MODEL_FOLDER NETS_FOLDER PHOTO QUESTION\n", 2;
   const run::ModelFolder folder({argv[1]});
-  const auto pipeline = run::open_pipeline<configs::kDemo, cpu::Device>(folder, {}, cpu::Options{});
+  const auto pipeline = run::open_pipeline<configs::kFaceLlavaMini, cpu::Device>(folder, {}, cpu::Options{});
   const media::Image photo = media::read_image(argv[3]);
   faces::FaceFinder finder(argv[2]);
   cpu::Device dev;

@@ -11,7 +11,7 @@ int main(int argc, char** argv) try {
   using namespace facellava;
   if (argc != 4) return std::fprintf(stderr, "usage: label_probabilities MODEL_FOLDER PICTURE LANDMARKS\n"), 2;
   const run::ModelFolder folder({argv[1]});
-  const auto pipeline = run::open_pipeline<configs::kDemo, cpu::Device>(folder, {}, cpu::Options{});
+  const auto pipeline = run::open_pipeline<configs::kFaceLlavaMini, cpu::Device>(folder, {}, cpu::Options{});
   const media::Image picture = media::read_image(argv[2]);
   auto face = pipeline.look(picture.view(), faces::read_landmarks(argv[3]).at(0));
   const std::vector<std::string> labels{"happy", "sad", "surprised", "fearful", "angry", "disgusted", "neutral"};

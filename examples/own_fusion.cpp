@@ -29,7 +29,7 @@ struct MyParts : DefaultParts {
 };
 
 int main() {
-  using Model = FaceLlava<configs::kDemo, MyParts>;
+  using Model = FaceLlava<configs::kFaceLlavaMini, MyParts>;
   const auto params = std::make_unique<Model::Params<Plain<float, Host>>>();
   Index count = 0;
   Model::visit([&](const std::string&, const auto& leaf) { count += leaf.count(); }, "", *params);

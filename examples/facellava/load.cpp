@@ -48,7 +48,7 @@ void GenerationOptions::add_to(CLI::App& app) {
 namespace {
 
 std::vector<Entry> all_entries() {
-  std::vector<Entry> all{entry_7b(), entry_tiny(), entry_demo(), entry_mini(), entry_smollm2()};
+  std::vector<Entry> all{entry_7b(), entry_tiny(), entry_probe(), entry_mini(), entry_smollm2()};
   const auto extra = extra_entries();
   all.insert(all.end(), extra.begin(), extra.end());
   return all;

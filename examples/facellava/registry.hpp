@@ -32,7 +32,7 @@ struct Entry {
 
 Entry entry_7b();
 Entry entry_tiny();
-Entry entry_demo();
+Entry entry_probe();
 Entry entry_mini();
 Entry entry_smollm2();
 std::span<const Entry> extra_entries();  // of FACELLAVA_EXTRA_CONFIGS

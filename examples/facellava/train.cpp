@@ -33,7 +33,7 @@ struct TrainOptions {
 };
 
 Trainer trainer_named(const std::string& name) {
-  for (const Trainer& t : {trainer_7b(), trainer_tiny(), trainer_demo(), trainer_mini(), trainer_smollm2()})
+  for (const Trainer& t : {trainer_7b(), trainer_tiny(), trainer_probe(), trainer_mini(), trainer_smollm2()})
     if (name == t.name) return t;
   for (const Trainer& t : extra_trainers())
     if (name == t.name) return t;

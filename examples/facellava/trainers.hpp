@@ -22,7 +22,7 @@ struct Trainer {
 
 Trainer trainer_7b();
 Trainer trainer_tiny();
-Trainer trainer_demo();
+Trainer trainer_probe();
 Trainer trainer_mini();
 Trainer trainer_smollm2();
 std::span<const Trainer> extra_trainers();

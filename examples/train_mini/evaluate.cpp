@@ -5,10 +5,8 @@
 #include <functional>
 #include <iostream>
 
-#include "facellava/cpu/device.hpp"
 #include "facellava/cpu/thread_pool.hpp"
-#include "facellava/models/configs.hpp"
-#include "facellava/run/pipeline.hpp"
+#include "open_model.hpp"
 #include "seen_face.hpp"
 #include "synthetic_faces/read_answer.hpp"
 #include "synthetic_faces/wording.hpp"
@@ -23,7 +21,7 @@ struct Options {
   std::uint64_t seed = 1000000;  // of faces, of no training
   int pictures = 1000, clips = 300, threads = 0, show = 0;
   float by_box = 0;
-  bool without_landmarks = false;
+  bool without_landmarks = false, expression_alone = false;
 };
 
 // Of one sample. Absent: not to be told of this one.
@@ -41,7 +39,8 @@ struct Result {
 
 constexpr sf::Au au(int a) { return sf::Au(a); }
 
-Result ask_about(run::Viewing& face, const sf::Labels& l, sf::Dice d, const std::function<void(std::string)>& show) {
+Result ask_about(run::Viewing& face, const sf::Labels& l, sf::Dice d, const Options& o,
+                 const std::function<void(std::string)>& show) {
   Result r;
   const auto ask = [&](const std::string& question) {
     const std::string answer = face.ask(question, {.max_new_tokens = 100});
@@ -57,6 +56,7 @@ Result ask_about(run::Viewing& face, const sf::Labels& l, sf::Dice d, const std:
       return false;
     });
   }
+  if (o.expression_alone) return r;
   const sf::Reading named = sf::read_answer(ask("Which facial action units are active?"));
   for (int a = 0; a < sf::kAus; ++a) {
     const int number = sf::kActionUnits[std::size_t(a)].number;
@@ -154,6 +154,7 @@ void print_table(const char* what, const std::vector<Result>& results) {
   std::printf("\n%zu %s\n| %-44s | figure | 95 %% interval |\n|---|---|---|\n", results.size(), what, "");
   print_row("expression of 7, accuracy", results,
             [](Sample s) { return share_of(s, [](const Result& r) { return r.expression; }); });
+  if (results[0].aus.empty()) return;
   print_row("action units, mean F1", results, mean_f1);
   print_row("age, mean absolute error, years", results, mean_age_error);
   print_row("23 attributes, mean accuracy", results, mean_attributes);
@@ -164,21 +165,19 @@ void print_table(const char* what, const std::vector<Result>& results) {
 
 void evaluate(const Options& o) {
   const run::ModelFolder folder({o.model});
-  constexpr FaceLlavaConfig kConfig = configs::kFaceLlavaMini;
-  const auto pipeline = run::open_pipeline<kConfig, cpu::Device>(folder, {}, cpu::Options{.threads = 1});
-  const sf::Generator faces(o.rig, {.side = kConfig.image.side * 9 / 7});
+  const run::Pipeline pipeline = train_mini::open_model(folder, 1);
+  const sf::Generator faces(o.rig, {.side = train_mini::kConfig.image.side * 9 / 7});
   const auto shift = train_mini::read_shift(o.shift);
-  const int clips = kConfig.video.layers > 0 ? o.clips : 0;
-  std::vector<Result> results(std::size_t(o.pictures + clips));
+  std::vector<Result> results(std::size_t(o.pictures + o.clips));
   std::mutex printing;
   cpu::ThreadPool pool(o.threads);
-  pool.run(o.pictures + clips, [&](Index index, int) {
+  pool.run(o.pictures + o.clips, [&](Index index, int) {
     const bool clip = index >= o.pictures;
     const auto i = std::uint64_t(clip ? index - o.pictures : index);
     const sf::Sample s = clip ? faces.clip(o.seed, i) : faces.face(o.seed, i);
     sf::Dice d(o.seed, i, sf::Stream::kWording, clip ? 5 : 4);
     const auto how = d.chance(o.by_box) ? train_mini::Cutting::kByBox : train_mini::Cutting::kAligned;
-    const auto seen = train_mini::see(s, shift, how, kConfig.image.side, d);
+    const auto seen = train_mini::see(s, shift, how, train_mini::kConfig.image.side, d);
     std::vector<media::PixelView> frames;
     for (const auto& f : seen.frames) frames.push_back(f.view());
     const bool points = !o.without_landmarks;
@@ -186,7 +185,7 @@ void evaluate(const Options& o) {
                      : pipeline.look(frames[0], points ? std::span<const faces::Point>(seen.points[0])
                                                        : std::span<const faces::Point>());
     std::string said;
-    results[std::size_t(index)] = ask_about(face, s.labels, d, [&](const std::string& line) { said += line; });
+    results[std::size_t(index)] = ask_about(face, s.labels, d, o, [&](const std::string& line) { said += line; });
     if (index >= o.show) return;
     const std::lock_guard lock(printing);
     std::cout << "face " << index << "\n" << said;
@@ -206,6 +205,7 @@ int main(int argc, char** argv) {
   app.add_option("--clips", o.clips, "Clips")->check(CLI::Range(0, 1000000))->capture_default_str();
   app.add_option("--by-box", o.by_box, "Part that is cut out by a box, not aligned")->capture_default_str();
   app.add_flag("--without-landmarks", o.without_landmarks, "The model gets the cut alone");
+  app.add_flag("--expression-alone", o.expression_alone, "Ask for the expression and nothing else");
   app.add_option("--shift", o.shift, "CSV of the detector's mean shift")->capture_default_str();
   app.add_option("--show", o.show, "Print the answers about this many faces")->capture_default_str();
   app.add_option("--threads", o.threads, "0: one a core")->capture_default_str();

@@ -10,8 +10,7 @@
 #include "facellava/faces/aligned_crop.hpp"
 #include "facellava/faces/face_finder.hpp"
 #include "facellava/media/decode.hpp"
-#include "facellava/models/configs.hpp"
-#include "facellava/run/pipeline.hpp"
+#include "open_model.hpp"
 #include "synthetic_faces/read_answer.hpp"
 
 namespace {
@@ -80,7 +79,7 @@ struct Tally {
 
 void ask_all(const Options& o) {
   const run::ModelFolder folder({o.model});
-  const auto pipeline = run::open_pipeline<configs::kFaceLlavaMini, cpu::Device>(folder, {}, cpu::Options{});
+  const run::Pipeline pipeline = train_mini::open_model(folder, 0);
   faces::FaceFinder finder(o.nets);
   cpu::Device dev{cpu::Options{}};
   Tally smiling{"Is the person smiling?"}, corners{"AU12 among the action units"}, happy{"happy among 7 expressions"},

@@ -29,14 +29,14 @@ struct Parts : DefaultParts {
   template <FusionConfig C>
   using Fusion = Doubled<C>;
 };
-using Own = FaceLlava<configs::kDemo, Parts>;
-using Default = FaceLlava<configs::kDemo>;
+using Own = FaceLlava<configs::kProbe, Parts>;
+using Default = FaceLlava<configs::kProbe>;
 
 }  // namespace
 
 TEST_CASE("the model runs a fusion of one's own") {
   using Path = Own::ImagePath;
-  constexpr Index kRows = configs::kDemo.image.features(), kDim = Own::kDim;
+  constexpr Index kRows = configs::kProbe.image.features(), kDim = Own::kDim;
   std::vector<float> zeros(std::size_t(kDim * 136), 0.f);  // landmark projectors that give nothing
   const auto params = std::make_unique<Own::Params<Plain<const float, Host>>>();
   Own::PointsPart::visit(

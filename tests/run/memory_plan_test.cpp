@@ -70,16 +70,16 @@ TEST_CASE("the plan of a session is its measured peak: pictures, videos, batches
     }
 }
 
-TEST_CASE("the plan of the demo model with a picture, at several sizes of batch") {
-  const run::ModelFolder demo({std::string(FACELLAVA_TEST_DATA) + "/../examples/demo/model"});
-  using Demo = run::Model<FaceLlava<configs::kDemo>, cpu::Device>;
+TEST_CASE("the plan of the probe model with a picture, at several sizes of batch") {
+  const run::ModelFolder probe({std::string(FACELLAVA_TEST_DATA) + "/assets/probe/model"});
+  using Probe = run::Model<FaceLlava<configs::kProbe>, cpu::Device>;
   for (std::size_t batch : {1, 5}) {
     run::Request r{{1, text::kMediaSlot, 7, 8, 9}, {{}}};
     r.media[0].pixels.assign(3 * 112 * 112, 0.25f);
     r.media[0].points.assign(2 * kPoints, 0.5f);
     const std::vector<run::Request> requests(batch, r);
     const run::Workload work = run::workload_of(requests, 2);
-    compare<Demo>(demo, 1, {.kv_rows = run::rows_of(configs::kDemo, work), .positions = 256}, work,
+    compare<Probe>(probe, 1, {.kv_rows = run::rows_of(configs::kProbe, work), .positions = 256}, work,
                   [&](run::AnySession& session) { session.prefill(requests, 2); });
   }
 }
@@ -150,8 +150,8 @@ TEST_CASE("the published model: keys, values and weights are what arithmetic say
       "expected at most 2048, found 4000"));
   CHECK(says(refused(ErrorKind::kArgument,
                      [&] {
-                       using Demo = FaceLlava<configs::kDemo>;
-                       run::plan_memory<Demo, ref::Device>({}, o, {.requests = {{.videos = 1}}});
+                       using Probe = FaceLlava<configs::kProbe>;
+                       run::plan_memory<Probe, ref::Device>({}, o, {.requests = {{.videos = 1}}});
                      }),
              "no tower for videos"));
 }

@@ -17,11 +17,11 @@ using namespace facellava::test;
 
 namespace {
 
-const std::string kExamples = std::string(FACELLAVA_TEST_DATA) + "/../examples/demo/";
+const std::string kExamples = std::string(FACELLAVA_TEST_DATA) + "/assets/probe/";
 
 const run::Pipeline& pipeline() {
   static const run::ModelFolder folder({kExamples + "model"});
-  static const auto p = run::open_pipeline<configs::kDemo, cpu::Device>(folder, {}, cpu::Options{.threads = 2});
+  static const auto p = run::open_pipeline<configs::kProbe, cpu::Device>(folder, {}, cpu::Options{.threads = 2});
   return p;
 }
 const media::Image& photograph() {
@@ -134,7 +134,7 @@ TEST_CASE("memory, limit and log of the host reach the sessions of a pipeline") 
   const run::ModelFolder folder({kExamples + "model"});
   run::LoadOptions options{.services = {.memory = &memory, .log = [&](LogLevel, std::string_view) { ++said; }}};
   {
-    const auto own = run::open_pipeline<configs::kDemo, cpu::Device>(folder, options, cpu::Options{.threads = 1});
+    const auto own = run::open_pipeline<configs::kProbe, cpu::Device>(folder, options, cpu::Options{.threads = 1});
     const int loaded = said;
     auto face = own.look(photograph().view(), landmarks(), 200);
     CHECK(memory.peak() > 200 * 3 * 2 * 128 * sizeof(float));
@@ -144,7 +144,7 @@ TEST_CASE("memory, limit and log of the host reach the sessions of a pipeline") 
   CHECK(memory.live() == 0);
   options.services.memory_limit = memory.peak();  // too little for the weights besides
   try {
-    const auto own = run::open_pipeline<configs::kDemo, cpu::Device>(folder, options, cpu::Options{.threads = 1});
+    const auto own = run::open_pipeline<configs::kProbe, cpu::Device>(folder, options, cpu::Options{.threads = 1});
     own.look(photograph().view(), landmarks(), 200);
     FAIL("accepted");
   } catch (const Error& e) {

@@ -6,12 +6,12 @@ from support import Tensor, ToolTest, floats, write_npy, write_png, write_pts, w
 
 
 class BadRequests(ToolTest):
-    """The demo's model, asked wrongly."""
+    """The probe's model, asked wrongly."""
 
     def setUp(self):
         super().setUp()
-        self.model = ("--model", self.demo / "model")
-        self.face = self.demo / "faces" / "face_a.png"
+        self.model = ("--model", self.probe / "model")
+        self.face = self.probe / "faces" / "face_a.png"
         self.points = self.face.with_suffix(".json")
         self.good_request = {
             "question": "Describe this face.",
@@ -182,7 +182,7 @@ class BadRequests(ToolTest):
                 )
 
     def test_context(self):
-        long = "word " * 600  # the demo's context is 512
+        long = "word " * 600  # the probe's context is 512
         self.refuses("--prompt", long, words=["512"])
         self.refuses("--prompt", "<image> " + "word " * 460, "--image", self.face, "--landmarks", "none", words=["512"])
         none = self.json("ask", *self.model, "--prompt", "hello", "--max-new-tokens", 0)
@@ -194,7 +194,7 @@ class BadRequests(ToolTest):
     def test_options(self):
         for option, value, *words in (
             ("--isa", "sse", "sse", "portable"),
-            ("--config", "other", "other", "demo"),
+            ("--config", "other", "other", "probe"),
             ("--precision", "int3", "int3", "bf16"),
             ("--temperature", "-1", "temperature"),
             ("--temperature", "nan", "temperature"),
@@ -279,7 +279,7 @@ class OddPictures(ToolTest):
                 )
 
     def test_broken_pictures(self):
-        whole = (self.demo / "faces" / "face_a.png").read_bytes()
+        whole = (self.probe / "faces" / "face_a.png").read_bytes()
         huge = bytearray(whole)
         huge[16:24] = struct.pack(">II", 1 << 30, 1 << 30)
         for name, content in (

@@ -1,4 +1,4 @@
-"""The demo's questions, label scores, the other commands, and checkpoints in several folders."""
+"""The probe's questions, label scores, the other commands, and checkpoints in several folders."""
 
 import json
 import shutil
@@ -6,28 +6,28 @@ import shutil
 from support import Tensor, ToolTest, floats, read_safetensors, write_npy, write_pts, write_safetensors
 
 
-class Demo(ToolTest):
+class Probe(ToolTest):
     def setUp(self):
         super().setUp()
-        self.faces = json.loads((self.demo / "faces" / "answers.json").read_text())
+        self.faces = json.loads((self.probe / "faces" / "answers.json").read_text())
 
     def face(self, name, landmarks, *options, command="ask"):
-        picture = self.demo / "faces" / name
+        picture = self.probe / "faces" / name
         return self.json(
-            command, "--model", self.demo / "model", "--image", picture, "--landmarks", landmarks, *options
+            command, "--model", self.probe / "model", "--image", picture, "--landmarks", landmarks, *options
         )
 
     def test_all_questions(self):
         asked = 0
         for face in self.faces:
             for qa in face["qa"]:
-                landmarks = (self.demo / "faces" / face["image"]).with_suffix(".json")
+                landmarks = (self.probe / "faces" / face["image"]).with_suffix(".json")
                 answer = self.face(face["image"], landmarks, "--question", qa["question"])
                 with self.subTest(face=face["image"], question=qa["question"]):
                     self.assertEqual(qa["answer_ids"] + [2], answer["generated_ids"])
                     self.assertEqual(qa["answer"], answer["answer"])
                     self.assertEqual(
-                        ("eos", True, "demo"), (answer["finish"], answer["landmarks_used"], answer["config"])
+                        ("eos", True, "probe"), (answer["finish"], answer["landmarks_used"], answer["config"])
                     )
                     self.assertLessEqual(
                         {"load", "prepare", "vision", "prefill", "generate"}, set(answer["milliseconds"])
@@ -41,18 +41,18 @@ class Demo(ToolTest):
             for face in self.faces
             for qa in face["qa"]
         ]
-        shutil.copytree(self.demo / "faces", self.folder / "faces")  # names in requests are beside their file
+        shutil.copytree(self.probe / "faces", self.folder / "faces")  # names in requests are beside their file
         file = self.write("faces/requests.json", requests)
         dump = self.folder / "dump.safetensors"
         answers = self.json(
-            "ask", "--model", self.demo / "model", "--requests", file, "--isa", "portable", "--dump", dump
+            "ask", "--model", self.probe / "model", "--requests", file, "--isa", "portable", "--dump", dump
         )
         expected = [qa["answer_ids"] + [2] for face in self.faces for qa in face["qa"]]
         self.assertEqual(expected, [a["generated_ids"] for a in answers])
         tensors = read_safetensors(dump)
         for i, qa in enumerate(qa for face in self.faces for qa in face["qa"]):
             self.assertEqual([-200] + qa["prompt_ids"], list(tensors[f"{i}.input_ids"].flat()))
-        plain = self.good("ask", "--model", self.demo / "model", "--requests", file, "--max-new-tokens", 3)
+        plain = self.good("ask", "--model", self.probe / "model", "--requests", file, "--max-new-tokens", 3)
         self.assertEqual([f"[{i}]" for i in range(15)], [line.split(" ")[0] for line in plain.splitlines()])
 
     def test_landmark_files_of_all_formats(self):
@@ -72,11 +72,11 @@ class Demo(ToolTest):
 
     def test_streamed_text(self):
         face, qa = self.faces[0], self.faces[0]["qa"][0]
-        picture = self.demo / "faces" / face["image"]
+        picture = self.probe / "faces" / face["image"]
         said = self.good(
             "ask",
             "--model",
-            self.demo / "model",
+            self.probe / "model",
             "--image",
             picture,
             "--landmarks",
@@ -92,12 +92,12 @@ class Demo(ToolTest):
 
     def test_the_limit_of_tokens(self):
         qa = self.faces[0]["qa"][0]
-        landmarks = self.demo / "faces" / "astronaut.json"
+        landmarks = self.probe / "faces" / "astronaut.json"
         answer = self.face("astronaut.png", landmarks, "--question", qa["question"], "--max-new-tokens", 4)
         self.assertEqual((qa["answer_ids"][:4], "length"), (answer["generated_ids"], answer["finish"]))
 
     def test_sampling_is_seeded(self):
-        landmarks = self.demo / "faces" / "astronaut.json"
+        landmarks = self.probe / "faces" / "astronaut.json"
 
         def draw(seed):
             options = ["--temperature", 3, "--seed", seed, "--max-new-tokens", 12]
@@ -121,7 +121,7 @@ class Demo(ToolTest):
             checked += 1
             scores = self.face(
                 face["image"],
-                (self.demo / "faces" / face["image"]).with_suffix(".json"),
+                (self.probe / "faces" / face["image"]).with_suffix(".json"),
                 "--question",
                 face["qa"][0]["question"],
                 "--labels",
@@ -140,12 +140,12 @@ class Demo(ToolTest):
 class Diff(ToolTest):
     def setUp(self):
         super().setUp()
-        picture = self.demo / "faces" / "astronaut.png"
+        picture = self.probe / "faces" / "astronaut.png"
         self.dump = self.folder / "a.safetensors"
         self.good(
             "ask",
             "--model",
-            self.demo / "model",
+            self.probe / "model",
             "--image",
             picture,
             "--landmarks",
@@ -298,9 +298,9 @@ class Checkpoints(ToolTest):
             "--question",
             "How old?",
             "--image",
-            self.demo / "faces" / "face_a.png",
+            self.probe / "faces" / "face_a.png",
             "--landmarks",
-            self.demo / "faces" / "face_a.json",
+            self.probe / "faces" / "face_a.json",
         )
 
     def test_part_of_the_landmark_modules_is_none(self):
@@ -363,7 +363,7 @@ class Checkpoints(ToolTest):
             "--landmarks",
             "none",
             "--image",
-            self.demo / "faces" / "face_a.png",
+            self.probe / "faces" / "face_a.png",
         )
 
     def test_config_prints_the_geometry(self):
@@ -381,10 +381,10 @@ class Checkpoints(ToolTest):
             '{{"ckpt_safetensors_bf16", extra_ckpt_safetensors_bf16}}',
         ):
             self.assertIn(part, header)
-        demo = self.good("config", "--from", f"{self.demo / 'model'}/", "--name", "new")
+        probe = self.good("config", "--from", f"{self.probe / 'model'}/", "--name", "new")
         for part in ("Head::kTied", "FusionKind::kMasked", "Policy::kPaper", "ScaleSource::kStored", ".run_layers = 4"):
-            self.assertIn(part, demo)
-        self.assertNotIn("FaceLlavaConfig new{", demo, "a word of C++ is no name")
+            self.assertIn(part, probe)
+        self.assertNotIn("FaceLlavaConfig new{", probe, "a word of C++ is no name")
 
     def test_a_geometry_that_is_not_compiled_in(self):
         folder = self.tiny_copy("other", config={"intermediate_size": 40})

@@ -11,7 +11,7 @@ class Conversion(ToolTest):
 
     def setUp(self):
         super().setUp()
-        self.picture = self.demo / "faces" / "astronaut.png"
+        self.picture = self.probe / "faces" / "astronaut.png"
 
     def answer(self, model, *options):
         return self.json(
@@ -20,10 +20,10 @@ class Conversion(ToolTest):
         )
 
     def test_every_format_answers_and_equals_the_conversion_at_load(self):
-        before = self.answer(self.demo / "model")
+        before = self.answer(self.probe / "model")
         for format in ("f32", "f16", "bf16", "q8", "q4", "q4_1", "nf4"):
             with self.subTest(format=format):
-                said = self.good("convert", "--model", self.demo / "model", "--to", format, "--format", format)
+                said = self.good("convert", "--model", self.probe / "model", "--to", format, "--format", format)
                 self.assertIn("1 shards", said)
                 folder = self.folder / format
                 stored = self.answer(folder, "--precision", "auto" if format in ("q8", "q4") else "f32")
@@ -32,7 +32,7 @@ class Conversion(ToolTest):
                 if format in ("f32", "q8"):
                     self.assertEqual(before["generated_ids"], stored["generated_ids"])
                 if format not in ("f32", "f16"):
-                    loaded, again = (self.answer(m, "--precision", format) for m in (self.demo / "model", folder))
+                    loaded, again = (self.answer(m, "--precision", format) for m in (self.probe / "model", folder))
                     self.assertEqual(loaded["generated_ids"], again["generated_ids"])
 
     def test_a_converted_folder_is_whole(self):
@@ -43,7 +43,7 @@ class Conversion(ToolTest):
         self.assertIn("tensors fit", self.good("inspect", "--model", "out", "--tower-heads", "4"))
 
     def test_refusals(self):
-        model = self.demo / "model"
+        model = self.probe / "model"
         self.refused(["another folder"], "convert", "--model", model, "--to", model)
         self.refused(["--format", "q5", "nf4"], "convert", "--model", model, "--to", "x", "--format", "q5")
         self.refused(["no-such"], "convert", "--model", "no-such", "--to", "x")
@@ -92,7 +92,7 @@ class Conversion(ToolTest):
                     self.assertNotEqual(list(tensor.row(0)[1:]), list(tensor.row(1)[:-1]), name)
         asked = self.json("ask", "--model", "r", "--prompt", "Hello", "--landmarks", "none", "--max-new-tokens", "3")
         self.assertEqual(3, len(asked["generated_ids"]))
-        self.refused(["--config", "demo"], "random", "--config", "no-such", "--to", "x")
+        self.refused(["--config", "probe"], "random", "--config", "no-such", "--to", "x")
         self.refused(["already holds a model"], "random", "--config", "tiny", "--to", "r")
 
 

@@ -57,18 +57,18 @@ class Faces(ToolTest):
         self.refused(["TFL3"], "faces", "--image", self.astronaut, "--nets", self.folder)
 
     def test_questions_about_faces(self):
-        demo = ("--model", self.repository / "examples/demo/model")
+        probe = ("--model", self.probe / "model")
         question = ("--question", "What emotion does this face show?")
-        found = self.json("ask", *demo, "--image", self.astronaut, *question)
+        found = self.json("ask", *probe, "--image", self.astronaut, *question)
         self.assertEqual([177, 82, 95, 95], [int(v) for v in found["face"]["box"]])
         self.assertTrue(found["landmarks_used"])
-        same = self.json("ask", *demo, "--image", self.astronaut, *question, "--landmarks", "auto")
+        same = self.json("ask", *probe, "--image", self.astronaut, *question, "--landmarks", "auto")
         self.assertEqual(found["generated_ids"], same["generated_ids"])
-        scored = self.json("score", *demo, "--image", self.astronaut, *question, "--labels", "happy,sad")
+        scored = self.json("score", *probe, "--image", self.astronaut, *question, "--labels", "happy,sad")
         self.assertEqual(2, len(scored["labels"]))
         self.assertIn("face", scored)
-        self.refused(["found no face", "--landmarks none"], "ask", *demo, "--image", self.blank, *question)
-        self.refused(["one picture"], "ask", *demo, *question, "--landmarks", "auto")
+        self.refused(["found no face", "--landmarks none"], "ask", *probe, "--image", self.blank, *question)
+        self.refused(["one picture"], "ask", *probe, *question, "--landmarks", "auto")
 
     def test_nets(self):
         mesh = self.json("faces", "--image", self.astronaut, "--landmark-net", "mesh")["faces"][0]
@@ -92,16 +92,16 @@ class Faces(ToolTest):
         self.refused(["one face", "found 0"], "faces", "--image", self.blank, "--landmarks", out)
 
     def test_attention_is_drawn(self):
-        demo = ("--model", self.repository / "examples/demo/model")
+        probe = ("--model", self.probe / "model")
         question = ("--question", "What emotion does this face show?")
         out = self.folder / "attention.png"
-        self.good("ask", *demo, "--image", self.astronaut, *question, "--attention", out)
+        self.good("ask", *probe, "--image", self.astronaut, *question, "--attention", out)
         width, height, _ = read_png(out)
         self.assertGreater(width, 3 * 224)
         self.assertGreater(height, 3 * 224)
-        self.refused(["--attention", "landmarks"], "ask", *demo, "--image", self.astronaut, *question, "--landmarks",
+        self.refused(["--attention", "landmarks"], "ask", *probe, "--image", self.astronaut, *question, "--landmarks",
                      "none", "--attention", out)  # fmt: skip
-        self.refused(["--attention", "folder"], "ask", *demo, "--image", self.astronaut, *question, "--attention",
+        self.refused(["--attention", "folder"], "ask", *probe, "--image", self.astronaut, *question, "--attention",
                      self.folder / "nowhere" / "a.png")  # fmt: skip
 
     def test_two_faces_two_answers(self):
@@ -110,7 +110,7 @@ class Faces(ToolTest):
         rows = [pixels[3 * (whole * y + left):3 * (whole * y + left + side)] for y in range(top, top + side)]
         both = self.folder / "both.ppm"
         both.write_bytes(b"P6 %d %d 255\n" % (2 * side, side) + b"".join(row + row for row in rows))
-        answers = self.json("ask", "--model", self.repository / "examples/demo/model", "--image", both, "--question",
+        answers = self.json("ask", "--model", self.probe / "model", "--image", both, "--question",
                             "What emotion does this face show?")
         self.assertEqual(2, len(answers))
         self.assertEqual([0, 1], sorted(int(a["face"]["box"][0] > side) for a in answers))

@@ -35,9 +35,9 @@ class Plan(ToolTest):
     def test_what_cannot_be_planned(self):
         self.refused(["--model", "--config"], "plan")
         self.refused(["expected one of", "facellava-7b"], "plan", "--config", "unknown")
-        self.refused(["no tower for videos"], "plan", "--config", "demo", "--video")
+        self.refused(["no tower for videos"], "plan", "--config", "probe", "--video")
         self.refused(["expected at most 4096, found 9000"], "plan", "--config", "facellava-7b", "--tokens", 9000)
-        self.refused(["--batch"], "plan", "--config", "demo", "--batch", 0)
+        self.refused(["--batch"], "plan", "--config", "probe", "--batch", 0)
 
     def test_a_limit_refuses_with_the_plan(self):
         question = ["ask", "--model", self.tiny, "--prompt", "Hello", "--max-new-tokens", 4]

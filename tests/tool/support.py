@@ -133,7 +133,7 @@ class ToolTest(unittest.TestCase):
         self.addCleanup(shutil.rmtree, self.folder)
         self.tiny = self.goldens / "model_tiny" / "ckpt_safetensors_bf16"
         self.tiny_bin = self.goldens / "model_tiny" / "ckpt_bin_fp16"
-        self.demo = self.repository / "examples" / "demo"
+        self.probe = self.repository / "tests" / "assets" / "probe"
 
     def call(self, *arguments, timeout=100):
         return subprocess.run([self.tool, *map(str, arguments)], capture_output=True, timeout=timeout, cwd=self.folder)
@@ -173,7 +173,7 @@ class ToolTest(unittest.TestCase):
         return path
 
     def landmarks_of(self, name):
-        return json.loads((self.demo / "faces" / name).with_suffix(".json").read_text())
+        return json.loads((self.probe / "faces" / name).with_suffix(".json").read_text())
 
     def tiny_tensors(self):
         tensors = {}

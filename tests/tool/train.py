@@ -227,7 +227,7 @@ class Train(ToolTest):
 
     def test_refused(self):
         empty, words = str(self.write("empty.json", [])), "an empty one"
-        geometry = str(self.repository / "examples" / "demo")
+        geometry = str(self.probe)
         (self.folder / "file").write_text("")
         for changes, word in (
             ({"data": empty}, words),

@@ -117,5 +117,5 @@ class Videos(ToolTest):
         for count in (7, 60, 62):  # the clip has 61 frames, of which 8 are looked at
             write_npy(self.folder / "points.npy", (count, 68, 2), [1.0] * (count * 136))
             self.refused(["points.npy", count], *ask, self.folder / "points.npy", "--video", self.clip)
-        self.refused(["clip.mp4", "no tower for videos"], "ask", "--model", self.demo / "model", *self.question,
+        self.refused(["clip.mp4", "no tower for videos"], "ask", "--model", self.probe / "model", *self.question,
                      "--landmarks", "none", "--video", "clip.mp4")  # fmt: skip

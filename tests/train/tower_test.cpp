@@ -21,7 +21,8 @@ std::unique_ptr<train::AnyModel> model_with(const train::ParameterOptions& p, co
   return tiny_in_training(run::ModelFolder({kTinyModel, "", "", 4}), p, o);
 }
 
-std::vector<train::Head> some_heads(train::Pooling second = train::Pooling::kPatches) {
+std::vector<train::Head> some_heads(train::Pooling second = train::Pooling::kGrid,
+                                    train::Pooling third = train::Pooling::kPatches) {
   using enum train::HeadKind;
   return {{.name = "expression", .kind = kClass, .names = {"happy", "sad", "neutral"}, .outputs = 3},
           {.name = "aus", .kind = kMultiLabel, .names = {"AU1", "AU2"}, .outputs = 2, .weight = 0.5, .pooling = second},
@@ -31,7 +32,7 @@ std::vector<train::Head> some_heads(train::Pooling second = train::Pooling::kPat
            .mean = {40},
            .scale = {20},
            .distance = Distance::kSmoothL1,
-           .pooling = second}};
+           .pooling = third}};
 }
 
 Json labelled(Json record, const Json& labels) {
@@ -117,7 +118,7 @@ TEST_CASE("heads: gradients of all parts together agree with finite differences"
   check_differences(*image, four.make(std::vector<std::size_t>{0, 1, 2, 3}), 20, {"image_tower.", "heads.expression."});
   CHECK(image->losses().tokens > 1);
 
-  const auto heads = some_heads(train::Pooling::kClassToken);
+  const auto heads = some_heads(train::Pooling::kClassToken, train::Pooling::kGrid);
   const train::DataSet clips = labelled_data(Json::array({labelled(video_record("a"), happy)}), heads, Medium::kVideo,
                                              train::Conversations::kSkipped);
   const auto frozen = model_with({.heads = heads, .head_tower = Medium::kVideo}),

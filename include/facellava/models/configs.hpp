@@ -36,8 +36,8 @@ inline constexpr FaceLlavaConfig kTiny{
     .landmarks = Landmarks::kRegions,
     .fusion = {.dim = 16}};
 
-// The model of examples/demo: 2.8 million parameters, image only, trained on rendered faces.
-inline constexpr FaceLlavaConfig kDemo{
+// The model of tests/assets/probe: 2.8 million parameters, image only, trained in PyTorch on rendered faces.
+inline constexpr FaceLlavaConfig kProbe{
     .image = {.side = 112, .patch = 14, .layers = 4, .run_layers = 4, .block = {.dim = 192, .ffn = 768, .heads = 3}},
     .llama = {.vocab = 1024,
               .layers = 3,
@@ -50,7 +50,7 @@ inline constexpr FaceLlavaConfig kDemo{
                .policy = Policy::kPaper,
                .distance_source = ScaleSource::kStored}};
 
-// The small model of examples/train_mini, trained by this library on rendered faces: 6.6 million parameters.
+// The model of examples/demo, trained by this library on rendered faces: 6.6 million parameters.
 inline constexpr FaceLlavaConfig kFaceLlavaMini{
     .image = {.side = 112, .patch = 14, .layers = 4, .run_layers = 4, .block = {.dim = 192, .ffn = 768, .heads = 3}},
     .video = {.side = 112,

@@ -25,15 +25,16 @@ struct HeadLoss {
 
 class HeadLosses {
  public:
-  // width: of the features.
-  HeadLosses(const std::vector<Head>& heads, Index width, std::pmr::memory_resource* memory)
-      : heads_(heads), width_(width), memory_(memory) {
+  // width: of the features; patches: of a frame.
+  HeadLosses(const std::vector<Head>& heads, Index width, Index patches, std::pmr::memory_resource* memory)
+      : heads_(heads), widths_{width, width, patches * width}, memory_(memory) {
     for (const Head& h : heads) {
       Parts& p = parts_.emplace_back();
-      p.sizes = {h.outputs, width};
-      p.weight = View<const float, Host, kDyn, kDyn>(nullptr, h.outputs, width);
+      const Index width_read = widths_[std::size_t(h.pooling)];
+      p.sizes = {h.outputs, width_read};
+      p.weight = View<const float, Host, kDyn, kDyn>(nullptr, h.outputs, width_read);
       p.bias = View<const float, Host, kDyn>(nullptr, h.outputs);
-      static_cast<Values&>(p.dweight) = Values(nullptr, h.outputs, width);
+      static_cast<Values&>(p.dweight) = Values(nullptr, h.outputs, width_read);
       static_cast<View<float, Host, kDyn>&>(p.dbias) = View<float, Host, kDyn>(nullptr, h.outputs);
     }
   }
@@ -54,13 +55,13 @@ class HeadLosses {
     }
   }
 
-  // Features [rows, width] that a pass pools, to be filled, and their gradients.
+  // What a pass pools of the features, a row a medium, to be filled, and its gradients.
   void carve(Index rows) {
     memory_.carve([&](Arena& a) { carve(a, rows); });
   }
   void carve(Arena& a, Index rows) {
-    for (std::size_t p = 0; p < 2; ++p)
-      for (Values* v : {&pooled_[p], &dpooled_[p]}) a.take(*v, reads(Pooling(p)) ? rows : 0, width_);
+    for (std::size_t p = 0; p < kPoolings; ++p)
+      for (Values* v : {&pooled_[p], &dpooled_[p]}) a.take(*v, reads(Pooling(p)) ? rows : 0, widths_[p]);
     for (std::size_t i = 0; i < heads_.size(); ++i)
       for (Values* v : {&parts_[i].said, &parts_[i].loss, &parts_[i].targets}) a.take(*v, rows, heads_[i].outputs);
   }
@@ -88,7 +89,7 @@ class HeadLosses {
  private:
   struct Parts {
     std::array<Index, 2> sizes;
-    View<const float, Host, kDyn, kDyn> weight;  // [outputs, width]
+    View<const float, Host, kDyn, kDyn> weight;  // [outputs, what the head reads]
     View<const float, Host, kDyn> bias;
     Gradient<Host, kDyn, kDyn> dweight;
     Gradient<Host, kDyn> dbias;
@@ -158,10 +159,10 @@ class HeadLosses {
   }
 
   std::vector<Head> heads_;
-  Index width_;
+  std::array<Index, kPoolings> widths_;
   std::deque<Parts> parts_;  // stays where it is
   Workspace memory_;
-  std::array<Values, 2> pooled_, dpooled_;  // by Pooling
+  std::array<Values, kPoolings> pooled_, dpooled_;
   std::vector<HeadLoss> losses_;
 };
 

@@ -18,9 +18,11 @@ enum class HeadKind { kClass, kMultiLabel, kRegression };
 inline constexpr std::string_view kHeadKindNames[] = {"class", "multi_label", "regression"};
 inline constexpr std::string_view kDistanceNames[] = {"squared", "smooth_l1"};  // of core/backward_ops.hpp's Distance
 
-// What a head reads, over all frames of a medium: the mean of the patches' features, or of the class tokens'.
-enum class Pooling { kPatches, kClassToken };
-inline constexpr std::string_view kPoolingNames[] = {"patches", "class_token"};
+// What a head reads, a mean over all frames of a medium: over the patches' features, or the class tokens', or every
+// patch's own, one behind the other.
+enum class Pooling { kPatches, kClassToken, kGrid };
+inline constexpr std::size_t kPoolings = 3;
+inline constexpr std::string_view kPoolingNames[kPoolings] = {"patches", "class_token", "grid"};
 
 // Linear, of pooled features. kClass: softmax cross-entropy; kMultiLabel: sigmoid cross-entropy of each; kRegression: a
 // distance from (label − mean) / scale.

@@ -44,12 +44,12 @@ class Model final : public AnyModel {
         const DeviceOptions&... device)
       : options_(o),
         dev_(device...),
-        heads_(p.heads, M::kTowerDim, p.memory),
+        heads_(p.heads, M::kTowerDim, Space::tower_of(p.head_tower).patches(), p.memory),
         parameters_(slots(p_, g_, heads_), folder, p),
         towers_(p.memory),
         vision_(p.memory),
         memory_(p.memory) {
-    const TowerConfig& read = first_group_of_heads() == 0 ? M::kConfig.image : M::kConfig.video;
+    const TowerConfig read = Space::tower_of(p.head_tower);
     if (!heads_.empty() && read.layers == 0)
       throw Error(ErrorKind::kArgument, "heads: expected a tower that they read, found none in this model");
     if (heads_.reads(Pooling::kClassToken) && read.output != ClassToken::kFirst)
@@ -63,7 +63,7 @@ class Model final : public AnyModel {
                          const TrainingWork& work, const DeviceOptions&... device) {
     const auto w = std::make_unique<typename M::template PartParams<WeightPolicy>>();
     const auto g = std::make_unique<typename M::template PartParams<GradientPolicy>>();
-    HeadLosses heads(p.heads, M::kTowerDim, p.memory);
+    HeadLosses heads(p.heads, M::kTowerDim, Space::tower_of(p.head_tower).patches(), p.memory);
     return Space::plan(folder, Parameters::count(slots(*w, *g, heads), p), p, o, work, Device(device...));
   }
 
@@ -277,28 +277,40 @@ class Model final : public AnyModel {
     if (targets.empty()) return 0;
     heads_.carve(Index(targets.size()));
     each_pool(groups, media, [&]<TowerConfig T>(MediaGroup& g, Pooling p, Index first, Index n, auto index) {
-      mean_rows(dev_, rows(heads_.pooled(p), first, n), g.template features_of<T>(), index);
+      mean_rows(dev_, means<T>(heads_.pooled(p), p, first, n), g.template features_of<T>(), index);
     });
     const double loss = heads_.learn(dev_, targets, weight);
     each_pool(groups, media, [&]<TowerConfig T>(MediaGroup& g, Pooling p, Index first, Index n, auto index) {
-      mean_rows_backward(dev_, g.template gradient_of<T>(), rows(heads_.dpooled(p), first, n), index);
+      mean_rows_backward(dev_, g.template gradient_of<T>(), means<T>(heads_.dpooled(p), p, first, n), index);
     });
     return loss;
+  }
+  // The means that n rows of what is pooled consist of, a row each.
+  template <TowerConfig T>
+  static Values means(Values pooled, Pooling p, Index first, Index n) {
+    return {pooled.row(first), p == Pooling::kGrid ? n * T.patches() : n, M::kTowerDim};
+  }
+  // The rows of a frame that mean i of a pooling is of: the first, and how many.
+  template <TowerConfig T>
+  static std::pair<int, int> rows_of_mean(Pooling p, int i) {
+    constexpr int kToken = T.features() - T.patches();
+    if (p == Pooling::kClassToken) return {0, 1};
+    return p == Pooling::kGrid ? std::pair(kToken + i, 1) : std::pair(kToken, T.patches());
   }
   // f<T>(group, pooling, rows of what is pooled: the first and how many, the rows of the features behind them).
   void each_pool(MediaGroups& groups, const std::array<std::vector<Index>, MediaGroups::kCount>& media, auto&& f) {
     Index first = 0;
     each_eye(groups, [&]<TowerConfig T>(auto&, MediaGroup& g, std::size_t i) {
       const auto n = Index(media[i].size());
-      for (const Pooling p : {Pooling::kPatches, Pooling::kClassToken}) {
+      for (const Pooling p : {Pooling::kPatches, Pooling::kClassToken, Pooling::kGrid}) {
         if (n == 0 || !heads_.reads(p)) continue;
-        constexpr int kToken = T.features() - T.patches();
         std::vector<int> index;
         for (const Index frame : media[i])
-          for (Index k = frame; k < frame + T.block.frames; ++k)
-            for (int row = p == Pooling::kPatches ? kToken : 0; row < (p == Pooling::kPatches ? T.features() : 1);
-                 ++row)
-              index.push_back(int(k) * T.features() + row);
+          for (int mean = 0; mean < (p == Pooling::kGrid ? T.patches() : 1); ++mean) {
+            const auto [row, count] = rows_of_mean<T>(p, mean);
+            for (Index k = frame; k < frame + T.block.frames; ++k)
+              for (int r = row; r < row + count; ++r) index.push_back(int(k) * T.features() + r);
+          }
         f.template operator()<T>(g, p, first, n, view(index));
       }
       first += n;

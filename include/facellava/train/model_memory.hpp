@@ -23,6 +23,9 @@ struct ModelMemory {
   static constexpr int kDim = M::kDim;
   template <TowerConfig T>
   using Path = typename M::template Vision<T>;
+  static constexpr TowerConfig tower_of(text::Medium m) {
+    return m == text::Medium::kVideo ? M::kConfig.video : M::kConfig.image;
+  }
 
   // From the pixels, where the tower is trained, or its features to visual tokens; [0]: with landmarks, [1]: without.
   template <TowerConfig T>
@@ -157,7 +160,7 @@ struct ModelMemory {
     plan.vision = std::max(plan.vision, vision.peak());
     plan.towers = std::max(plan.towers, towers.peak());
     plan.batch = std::max(plan.batch, std::size_t(input) * sizeof(float));
-    HeadLosses heads(p.heads, M::kTowerDim, p.memory);
+    HeadLosses heads(p.heads, M::kTowerDim, tower_of(p.head_tower).patches(), p.memory);
     plan.heads = std::max(plan.heads, counted([&](Arena& a) { heads.carve(a, media); }));
     if (b.rows == 0) return;
     const auto pass = std::make_unique<Pass>();

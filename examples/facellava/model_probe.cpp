@@ -1,0 +1,3 @@
+#include "registry.hpp"
+
+tool::Entry tool::entry_probe() { return entry<facellava::configs::kProbe>("probe"); }

@@ -1,3 +1,0 @@
-#include "trainers.hpp"
-
-tool::Trainer tool::trainer_demo() { return trainer<facellava::configs::kDemo>("demo"); }
