@@ -288,7 +288,7 @@ class Model final : public AnyModel {
   // The means that n rows of what is pooled consist of, a row each.
   template <TowerConfig T>
   static Values means(Values pooled, Pooling p, Index first, Index n) {
-    return {pooled.row(first), p == Pooling::kGrid ? n * T.patches() : n, M::kTowerDim};
+    return Values(pooled.row(first), p == Pooling::kGrid ? n * T.patches() : n, M::kTowerDim);
   }
   // The rows of a frame that mean i of a pooling is of: the first, and how many.
   template <TowerConfig T>
