@@ -39,7 +39,8 @@ std::vector<Labelled> read_labels(const std::string& path) {
     std::stringstream fields(line);
     std::array<std::string, 5> f;
     for (std::string& s : f) std::getline(fields, s, ',');
-    Labelled l{f[0]};
+    Labelled l;
+    l.file = f[0];
     const auto number = [&](const std::string& s, float& to) {
       return std::from_chars(s.data(), s.data() + s.size(), to).ec == std::errc();
     };

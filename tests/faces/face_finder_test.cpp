@@ -34,6 +34,19 @@ TEST_CASE("landmarks of a photograph lie where the face is") {
   for (int i = 0; i < 3; ++i) CHECK(std::hypot(own[i].x - theirs[i].x, own[i].y - theirs[i].y) < d.box.width / 12);
 }
 
+TEST_CASE("faces are found in two halves as in one call") {
+  faces::FaceFinder finder(kNets);
+  const media::Image image = media::read_image(photo("astronaut.png"));
+  const auto whole = finder.find(device(), image.view());
+  const auto halves = finder.with_landmarks(device(), image.view(), finder.detect(device(), image.view()));
+  REQUIRE(halves.size() == whole.size());
+  CHECK(halves[0].detection.score == whole[0].detection.score);
+  for (std::size_t i = 0; i < halves[0].landmarks.size(); ++i) {
+    CHECK(halves[0].landmarks[i].x == whole[0].landmarks[i].x);
+    CHECK(halves[0].landmarks[i].y == whole[0].landmarks[i].y);
+  }
+}
+
 TEST_CASE("a picture of one pixel, of each format, has no face") {
   faces::FaceFinder finder(kNets);
   for (const std::string ending : {"png", "jpg", "bmp", "ppm"}) {

@@ -72,3 +72,23 @@ TEST_CASE("a part of the outputs equals the definition") {
         }
   }
 }
+
+TEST_CASE("a picture at its own size is itself, whatever its format and stride; a plain one is plain at any size") {
+  const Image image = test::noise(37, 23, 5);
+  std::vector<std::uint8_t> blue_first(std::size_t(128 * 23));
+  for (int y = 0; y < 23; ++y)
+    for (int x = 0; x < 37; ++x)
+      for (int k = 0; k < 3; ++k) blue_first[std::size_t(128 * y + 3 * x + 2 - k)] = image.pixel(x, y)[k];
+  CHECK(test::same_pixels(resized({blue_first.data(), 37, 23, 128, PixelFormat::kBgr}, 37, 23), image));
+  Image plain(7, 5);
+  for (int y = 0; y < 5; ++y)
+    for (int x = 0; x < 7; ++x) std::copy_n(std::array<std::uint8_t, 3>{9, 130, 255}.data(), 3, plain.pixel(x, y));
+  for (const auto& [w, h] : {std::pair(1, 1), {3, 41}, {64, 2}}) {
+    const Image other = resized(plain.view(), w, h);
+    CHECK(other.width() == w);
+    CHECK(other.height() == h);
+    for (int y = 0; y < h; ++y)
+      for (int x = 0; x < w; ++x) CHECK(std::equal(other.pixel(x, y), other.pixel(x, y) + 3, plain.pixel(0, 0)));
+  }
+  CHECK_THROWS_AS(resized(plain.view(), 0, 3), Error);
+}

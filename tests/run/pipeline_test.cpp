@@ -188,3 +188,18 @@ TEST_CASE("a clip through the pipeline is the request by hand") {
   CHECK_THROWS_AS(tiny.look(frames, points), Error);
   CHECK_THROWS_AS(pipeline().look(frames, {}), Error);  // has no tower for videos
 }
+
+TEST_CASE("attention of a clip is kept of every frame, the mean over heads of each") {
+  run::RegionAttentionMean seen;
+  const Index frames = 2, heads = 3, tokens = 2, n = tokens * kRegionCount;
+  std::vector<float> weights(std::size_t(frames * heads * n));
+  for (std::size_t i = 0; i < weights.size(); ++i) weights[i] = float(i);
+  seen.see(0, "tower", {1}, weights.data());
+  CHECK(seen.mean.empty());
+  seen.see(0, "region_attention", {frames, heads, tokens, kRegionCount}, weights.data());
+  REQUIRE(seen.mean.size() == std::size_t(frames * n));
+  // Of numbers that follow one another the mean over heads is that of the middle one.
+  for (Index f = 0; f < frames; ++f)
+    for (Index i = 0; i < n; ++i)
+      CHECK(double(seen.mean[std::size_t(f * n + i)]) == doctest::Approx(double((f * heads + 1) * n + i)));
+}
