@@ -29,7 +29,8 @@ Frame grab() {
 int main(int argc, char** argv) try {
   if (argc != 2) return std::cerr << "usage: host MODEL_FOLDER\n", 2;
   const run::ModelFolder folder({argv[1]});
-  const auto pipeline = run::open_pipeline<configs::kFaceLlavaMini, cpu::Device>(folder, {}, cpu::Options{.threads = 2});
+  const auto pipeline =
+      run::open_pipeline<configs::kFaceLlavaMini, cpu::Device>(folder, {}, cpu::Options{.threads = 2});
   const Frame frame = grab();
   const media::PixelView view{frame.pixels.data(), Frame::kWidth, Frame::kHeight, Frame::kStride,
                               media::PixelFormat::kBgr};

@@ -80,7 +80,7 @@ TEST_CASE("the plan of the probe model with a picture, at several sizes of batch
     const std::vector<run::Request> requests(batch, r);
     const run::Workload work = run::workload_of(requests, 2);
     compare<Probe>(probe, 1, {.kv_rows = run::rows_of(configs::kProbe, work), .positions = 256}, work,
-                  [&](run::AnySession& session) { session.prefill(requests, 2); });
+                   [&](run::AnySession& session) { session.prefill(requests, 2); });
   }
 }
 
