@@ -35,6 +35,12 @@ nlohmann::json labels_of(const Labels& l, const SeenFace& seen, int side) {
   return j;
 }
 
+// The template `plain`, in which the model is asked, has no line of its own for the medium.
+void say_as_asked(nlohmann::json& conversation) {
+  auto& question = conversation[0]["value"].get_ref<std::string&>();
+  question.erase(question.find('\n'), 1);
+}
+
 void write_records(const std::string& file, std::span<const std::string> records) {
   std::string text;
   for (const std::string& r : records) text += (text.empty() ? "[\n" : ",\n") + r;
@@ -62,6 +68,7 @@ void write(const Options& o) {
         s.labels.points[f][p] = {seen.points[f][p].x, seen.points[f][p].y};
     const std::string name = std::string(clip ? "clips/" : "images/") + std::to_string(i);
     nlohmann::json record = synthetic_faces::detail::write_sample(s, o.out, name, exchanges);
+    for (auto& conversation : record["conversations"]) say_as_asked(conversation);
     record["labels"] = labels_of(s.labels, seen, o.side);
     if (without) record["landmarks_2d"] = "none";
     records[std::size_t(index)] = record.dump();

@@ -23,7 +23,7 @@ def run(program, *arguments):
 def question(record, landmarks):
     emotion = record["labels"]["emotion"]
     talk = [
-        {"from": "human", "value": "<image>\nWhat emotion does this face show?"},
+        {"from": "human", "value": "<image>What emotion does this face show?"},
         {"from": "gpt", "value": f"The person looks {emotion}."},
     ]
     asked = {"image": record["image"], "conversations": talk}
