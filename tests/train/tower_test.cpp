@@ -21,7 +21,7 @@ std::unique_ptr<train::AnyModel> model_with(const train::ParameterOptions& p, co
   return tiny_in_training(run::ModelFolder({kTinyModel, "", "", 4}), p, o);
 }
 
-std::vector<train::Head> some_heads(train::Pooling second = train::Pooling::kGrid,
+std::vector<train::Head> some_heads(train::Pooling second = train::Pooling::kPatches,
                                     train::Pooling third = train::Pooling::kPatches) {
   using enum train::HeadKind;
   return {{.name = "expression", .kind = kClass, .names = {"happy", "sad", "neutral"}, .outputs = 3},
@@ -113,7 +113,7 @@ TEST_CASE("heads: gradients of all parts together agree with finite differences"
       labelled_data(Json::array({labelled(picture_record("a"), happy), labelled(other_face(picture_record("b")), sad),
                                  labelled(picture_record("c"), old), picture_record("d")}),
                     some_heads());
-  const auto image = model_with({.trained = {kImageTower}, .heads = some_heads()});
+  const auto image = model_with({.trained = {kImageTower}, .heads = some_heads(train::Pooling::kGrid)});
   train::Batcher four(pictures, *image, 0);
   check_differences(*image, four.make(std::vector<std::size_t>{0, 1, 2, 3}), 20, {"image_tower.", "heads.expression."});
   CHECK(image->losses().tokens > 1);
