@@ -57,7 +57,7 @@ class Demo(unittest.TestCase):
         self.size_of("fake.png")
 
     def test_several_faces(self):
-        said = self.good(REPOSITORY / "docs" / "synthetic_faces.jpg")
+        said = self.good(REPOSITORY / "docs" / "astronaut_attention.png")
         self.assertRegex(said, r"[0-9]+ faces found, the 3 largest are asked about")
         self.assertEqual(15, len(self.answers(said)))
 
