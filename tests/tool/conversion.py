@@ -1,6 +1,6 @@
 """Checkpoints in other formats: convert, random, what is refused, and what a conversion that was cut off leaves."""
 
-
+import json
 import math
 
 from support import ToolTest, read_safetensors
@@ -92,6 +92,21 @@ class Conversion(ToolTest):
                     self.assertNotEqual(list(tensor.row(0)[1:]), list(tensor.row(1)[:-1]), name)
         asked = self.json("ask", "--model", "r", "--prompt", "Hello", "--landmarks", "none", "--max-new-tokens", "3")
         self.assertEqual(3, len(asked["generated_ids"]))
+        settings = self.folder / "settings.json"
+        settings.write_text('{"facellava": {"crop": "aligned"}, "eos_token_id": 3}')
+        self.good("random", "--config", "mini", "--to", "m", "--format", "f32", "--start", "scaled", "--settings", settings)
+        config = json.loads((self.folder / "m" / "config.json").read_text())
+        self.assertEqual((3, "aligned", 3), (config["eos_token_id"], *(config["facellava"][k] for k in ("crop", "tower_heads"))))
+        tensors = read_safetensors(self.folder / "m" / "model.safetensors")
+        image = "model.image_tower.image_tower."
+        for name, wanted in ((image + "encoder.layers.1.mlp.fc2.weight", 0.8 / 768**0.5),
+                             ("model.layers.0.self_attn.q_proj.weight", 0.8 / 192**0.5), ("model.mm_projector.0.weight", 0.02)):
+            values = tensors[name].flat()
+            self.assertAlmostEqual(wanted, (sum(v * v for v in values) / len(values)) ** 0.5, delta=wanted / 50)
+        places = tensors[image + "embeddings.position_embedding.weight"]  # row 2: one patch to the right of the corner
+        self.assertEqual({0.0}, set(places.row(0)))
+        self.assertAlmostEqual(math.sin(1), places.row(2)[0], places=6)
+        self.assertAlmostEqual(math.cos(0), places.row(2)[144], places=6)
         self.refused(["--config", "probe"], "random", "--config", "no-such", "--to", "x")
         self.refused(["already holds a model"], "random", "--config", "tiny", "--to", "r")
 
