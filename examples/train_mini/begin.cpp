@@ -21,9 +21,14 @@ struct Options {
 
 void write_vocabulary(const Options& o) {
   text::PieceLearner learner;
-  for (const auto& record : io::read_json(o.data))
-    for (const auto& conversation : record.at("conversations"))
-      for (const auto& turn : conversation) learner.add(turn.at("value").get<std::string>());
+  const nlohmann::json records = io::read_json(o.data);
+  try {
+    for (const auto& record : records)
+      for (const auto& conversation : record.at("conversations"))
+        for (const auto& turn : conversation) learner.add(turn.at("value").get<std::string>());
+  } catch (const nlohmann::json::exception& e) {
+    throw Error(ErrorKind::kFormat, o.data + ": expected records with lists of conversations, found " + e.what());
+  }
   const std::string file = learner.learn(o.size);
   io::write_file_atomically(o.out, std::as_bytes(std::span(file)));
   std::cout << o.out << ": " << o.size << " pieces\n";

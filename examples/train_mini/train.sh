@@ -21,7 +21,7 @@ step() {
 }
 train() {
   local resume=()
-  [ -d "$1/checkpoints" ] && resume=(--resume)
+  compgen -G "$1/checkpoints/step-*" >/dev/null && resume=(--resume)
   "$tool" train --config "$here/runs/$1.json" "${resume[@]}"
 }
 

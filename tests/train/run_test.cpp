@@ -75,6 +75,9 @@ TEST_CASE("run.json: unknown fields, wrong types and numbers that make no run ar
                                                 {"lora", Json::object()},
                                                 {"learningrate", 1},
                                                 {"precision", "fp8"},
+                                                {"landmark_coordinates", {{"scale", 0}}},
+                                                {"landmark_coordinates", {{"mean", {0.5, 0.5}}}},
+                                                {"landmark_coordinates", {{"means", 0.5}}},
                                                 {"keep", 0}};
   for (const auto& [key, value] : wrong) {
     CAPTURE(key);

@@ -173,6 +173,7 @@ inline void read_optimizer(Fields& f, RunConfig& c) {
     f.set("learning_rates", own->finish());
   }
   if (auto own = f.object("landmark_coordinates")) {
+    if (c.stage == Stage::kTower) f.fail("landmark_coordinates", "a stage that trains the landmark modules", "tower");
     LandmarkCoordinates z{own->get<double>("scale", 1), {}};
     if (!(z.scale > 0)) own->fail("scale", "a number above 0", nlohmann::json(z.scale).dump());
     std::ranges::copy(read_numbers(*own, "mean", z.mean.size(), 0), z.mean.begin());
