@@ -49,11 +49,8 @@ void fill_positions(std::vector<float>& row, Index r, Index side) {
 // nothing, 0.8 / √inputs keeps what a layer gets at its size.
 float deviation_of(const io::TensorInfo& t, Start start) {
   constexpr std::string_view kTables[] = {"embed_tokens.weight", "class_embedding", "temporal_embedding"};
-  // Region attention has no norm before it: at that size it would look at one region alone, from the beginning.
-  constexpr std::string_view kBridges[] = {"model.mm_projector.", "model.landmarks_cross_attn."};
   const bool table = std::ranges::any_of(kTables, [&](std::string_view end) { return t.name.ends_with(end); });
-  const bool bridge = std::ranges::any_of(kBridges, [&](std::string_view begin) { return t.name.starts_with(begin); });
-  if (start == Start::kNormal || table || bridge) return 0.02f;
+  if (start == Start::kNormal || table) return 0.02f;
   return 0.8f / std::sqrt(float(*io::checked_count(t.shape) / t.shape[0]));
 }
 

@@ -1,13 +1,16 @@
 // train_mini_begin: what a training from nothing needs that no trained model gives it.
 //   vocabulary   pieces learnt from the conversations of a data file, as a tokenizer.model
+//   landmarks    landmark projections of random weights that begin in the coordinates in which they will learn
 //   video        a video tower that begins as the image tower, blind to the order of frames
 #include <CLI/CLI.hpp>
 
 #include <iostream>
+#include <map>
 
 #include "facellava/io/checkpoint.hpp"
 #include "facellava/io/sharded_writer.hpp"
 #include "facellava/text/learn_pieces.hpp"
+#include "facellava/train/run_config.hpp"
 
 namespace {
 
@@ -15,7 +18,7 @@ using namespace facellava;
 namespace fs = std::filesystem;
 
 struct Options {
-  std::string data, model, out;
+  std::string data, model, run, out;
   std::size_t size = 1024;
 };
 
@@ -42,22 +45,57 @@ std::string source_of(const std::string& name, const io::Checkpoint& c) {
   return c.tensors().contains(image) ? image : name;
 }
 
-void write_video(const Options& o) {
-  const io::Checkpoint from(o.model);
+// The model with other tensors: bytes(tensor) are those to write.
+void write_changed(const Options& o, const io::Checkpoint& from, auto&& bytes) {
   std::vector<io::TensorInfo> tensors;
   for (const auto& [name, entry] : from.tensors()) tensors.push_back({name, entry.dtype, entry.shape});
   if (fs::exists(fs::path(o.out) / "config.json"))
     throw Error(ErrorKind::kArgument, "--to: " + o.out + " already holds a model: choose another folder");
+  io::ShardedWriter(tensors, std::size_t(2) << 30).write(o.out, "changed " + o.model, bytes);
+  for (const char* name : {"tokenizer.model", "config.json"})
+    fs::copy_file(fs::path(o.model) / name, fs::path(o.out) / name);
+}
+
+void write_video(const Options& o) {
+  const io::Checkpoint from(o.model);
   std::vector<std::byte> none;
-  io::ShardedWriter(tensors, std::size_t(2) << 30).write(o.out, "video of " + o.model, [&](const io::TensorInfo& t) {
+  write_changed(o, from, [&](const io::TensorInfo& t) {
     const auto bytes = from.at(source_of(t.name, from)).bytes;
     if (t.name.find("temporal_attn.out_proj.") == t.name.npos) return bytes;
     none.assign(bytes.size(), std::byte{});  // frames do not hear of one another yet
     return std::span<const std::byte>(none);
   });
-  for (const char* name : {"tokenizer.model", "config.json"})
-    fs::copy_file(fs::path(o.model) / name, fs::path(o.out) / name);
   std::cout << o.out << ": its video tower is the image tower\n";
+}
+
+// Layers of FRLP as they are drawn, taken for layers of z = scale (p - mean): W z of plain points p is
+// scale W p - scale W mean. Else a token is of the mean face and hardly of this one.
+void write_landmarks(const Options& o) {
+  const io::Checkpoint from(o.model);
+  const auto z = train::read_run_config(io::read_json(o.run), o.run).step.optimizer.landmarks;
+  if (!z) throw Error(ErrorKind::kArgument, "--run: expected \"landmark_coordinates\" in " + o.run + ", found none");
+  std::map<std::string, std::vector<float>> changed;
+  const auto change = [&](const std::string& layer, int first) {
+    std::vector<float> w = io::to_floats(from.at(layer + ".weight")), b = io::to_floats(from.at(layer + ".bias"));
+    const std::size_t columns = w.size() / b.size();
+    for (std::size_t i = 0; i < w.size(); ++i) {
+      w[i] *= float(z->scale);
+      b[i / columns] -= w[i] * float(z->mean[2 * std::size_t(first) + i % columns]);
+    }
+    changed[layer + ".weight"] = std::move(w);
+    changed[layer + ".bias"] = std::move(b);
+  };
+  change("model.global_landmarks_projector", 0);
+  for (const Region& r : kRegions) change(std::string("model.landmarks_projector.region_layers.") + r.name, r.first);
+  std::vector<std::byte> row;
+  write_changed(o, from, [&](const io::TensorInfo& t) {
+    const auto at = changed.find(t.name);
+    if (at == changed.end()) return from.at(t.name).bytes;
+    row.resize(from.at(t.name).bytes.size());
+    quantise_row(*io::format_of(t.dtype), row.data(), at->second.data(), Index(at->second.size()));
+    return std::span<const std::byte>(row);
+  });
+  std::cout << o.out << ": landmarks are projected in coordinates of their own\n";
 }
 
 }  // namespace
@@ -70,6 +108,10 @@ int main(int argc, char** argv) {
   vocabulary->add_option("--data", o.data, "Records with conversations")->required();
   vocabulary->add_option("--out", o.out, "tokenizer.model to write")->required();
   vocabulary->add_option("--size", o.size, "Tokens")->capture_default_str();
+  CLI::App* landmarks = app.add_subcommand("landmarks", "Begin landmark projections in a run's landmark_coordinates");
+  landmarks->add_option("--model", o.model, "Model folder of random weights")->required();
+  landmarks->add_option("--run", o.run, "JSON of the run that will train them")->required();
+  landmarks->add_option("--to", o.out, "Model folder to write")->required();
   CLI::App* video = app.add_subcommand("video", "Begin a video tower as the image tower");
   video->add_option("--model", o.model, "Model folder with a trained image tower")->required();
   video->add_option("--to", o.out, "Model folder to write")->required();
@@ -77,6 +119,8 @@ int main(int argc, char** argv) {
   try {
     if (*vocabulary)
       write_vocabulary(o);
+    else if (*landmarks)
+      write_landmarks(o);
     else
       write_video(o);
   } catch (const std::exception& e) {

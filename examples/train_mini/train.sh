@@ -6,7 +6,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 build=$(cd "${BUILD:-$here/../../build/demo}" && pwd)
 work=${1:?usage: train.sh WORK}
-seed=${SEED:-1} pictures=${PICTURES:-24000} clips=${CLIPS:-1500}
+seed=${SEED:-1} pictures=${PICTURES:-48000} clips=${CLIPS:-2000}
 tool=$build/examples/facellava/facellava mini=$build/examples/train_mini
 mkdir -p "$work" && cd "$work"
 
@@ -27,8 +27,9 @@ train() {
 
 step data "$mini/train_mini_prepare" --out data --seed "$seed" --count "$pictures" --clips "$clips"
 step vocabulary "$mini/train_mini_begin" vocabulary --data data/data.json --out tokenizer.model
-step begin "$tool" random --config mini --to begin --format f32 --start scaled --seed "$seed" --tokenizer tokenizer.model \
+step random "$tool" random --config mini --to random --format f32 --start scaled --seed "$seed" --tokenizer tokenizer.model \
   --settings "$here/settings.json"
+step begin "$mini/train_mini_begin" landmarks --model random --run "$here/runs/stage1.json" --to begin
 step image_tower train image_tower
 step video_begin "$mini/train_mini_begin" video --model image_tower/model --to video_begin
 step video_tower train video_tower

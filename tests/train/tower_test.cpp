@@ -225,6 +225,13 @@ TEST_CASE("run.json: heads and towers that make no run are refused by name") {
   refused("\"scale\"", head({{"kind", "regression"}, {"size", 2}, {"scale", {1, 0}}}));
   refused("\"mean\"", head({{"kind", "regression"}, {"size", 2}, {"mean", {1, 2, 3}}}));
   refused("unknown field \"size\"", head({{"kind", "class"}, {"names", {"a", "b"}}, {"size", 2}}));
+  Json more = good;
+  for (const Json& features : {Json("patch"), Json{"grid", "patch"}, Json{"grid", "grid"}, Json::array(), Json(1)}) {
+    more["features"] = features;
+    refused("\"features\"", head(more));
+  }
+  more["features"] = {"grid", "patches"};
+  refused("two of x_grid", {{"heads", {{"x", more}, {"x_grid", good}}}});
   refused("\"a.b\"", {{"heads", {{"a.b", good}}}});
   refused("\"tower\"", {{"heads", {{"x", good}}}, {"tower", "third"}});
   refused("\"order\"", {{"heads", {{"x", good}}}, {"order", "modality_length"}});
@@ -238,18 +245,20 @@ TEST_CASE("a tower is trained by heads, goes on bitwise, and stage1 can begin wi
   const Scratch scratch;
   const Json a{{"image", kFaceA}, {"labels", {{"who", "a"}, {"age", 30}}}},
       b{{"image", kFaceB}, {"labels", {{"who", "b"}, {"age", 50}}}};
-  Json run{{"model", kTinyModel},
-           {"tower_heads", 4},
-           {"stage", "tower"},
-           {"data", scratch.write("data.json", Json::array({a, b}).dump())},
-           {"output", scratch.at("out")},
-           {"batch_size", 2},
-           {"steps", 30},
-           {"save_every", 10},
-           {"learning_rate", 3e-3},
-           {"heads",
-            {{"who", {{"kind", "class"}, {"names", {"a", "b"}}}},
-             {"age", {{"kind", "regression"}, {"mean", 40}, {"scale", 10}, {"weight", 0.5}}}}}};
+  Json run{
+      {"model", kTinyModel},
+      {"tower_heads", 4},
+      {"stage", "tower"},
+      {"data", scratch.write("data.json", Json::array({a, b}).dump())},
+      {"output", scratch.at("out")},
+      {"batch_size", 2},
+      {"steps", 30},
+      {"save_every", 10},
+      {"learning_rate", 3e-3},
+      {"heads",
+       {{"who", {{"kind", "class"}, {"names", {"a", "b"}}}},
+        {"age",
+         {{"kind", "regression"}, {"mean", 40}, {"scale", 10}, {"weight", 0.5}, {"features", {"grid", "patches"}}}}}}};
   const auto go = [&](train::Begin begin, long stop_after) {
     const train::RunConfig config = train::read_run_config(run, "run.json");
     const auto model = tiny_in_training(run::ModelFolder({kTinyModel, "", "", 4}), config.parameters);
@@ -276,11 +285,12 @@ TEST_CASE("a tower is trained by heads, goes on bitwise, and stage1 can begin wi
   CHECK(last["step"] == 30);
   CHECK(last["loss"].get<double>() < 0.2 * first["loss"].get<double>());
   CHECK(last["heads"]["who"]["accuracy"] == 1);
-  CHECK(last["heads"]["age"]["error"].get<double>() < 0.5 * first["heads"]["age"]["error"].get<double>());
+  for (const char* age : {"age_grid", "age_patches"})
+    CHECK(last["heads"][age]["error"].get<double>() < 0.5 * first["heads"][age]["error"].get<double>());
   CHECK(last["token_loss"] == 0);
 
   const io::Checkpoint heads(scratch.at("out/heads.safetensors")), began(kTinyModel), trained(scratch.at("out/model"));
-  CHECK(heads.tensors().size() == 4);
+  CHECK(heads.tensors().size() == 6);
   CHECK(heads.at("who.weight").shape == std::vector<Index>{2, 32});
   std::size_t changed = 0;
   for (const auto& [name, tensor] : trained.tensors()) {

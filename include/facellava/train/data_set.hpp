@@ -169,7 +169,7 @@ class DataSet {
   void add_labels(Sample& s, const Record& r, std::vector<Fault>& faults) const {
     for (const Head& h : options_.heads)
       if (const auto expected = add_targets(s.targets, h, r.labels))
-        faults.push_back(fault(r, "labels." + h.name, *expected, r.labels[h.name].dump()));
+        faults.push_back(fault(r, "labels." + h.learns(), *expected, r.labels[h.learns()].dump()));
     const bool labelled =
         std::any_of(s.targets.begin(), s.targets.end(), [](float label) { return !std::isnan(label); });
     const bool fits = r.media.size() == 1 && r.kind == options_.head_tower;

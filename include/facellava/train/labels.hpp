@@ -27,7 +27,7 @@ inline constexpr std::string_view kPoolingNames[kPoolings] = {"patches", "class_
 // Linear, of pooled features. kClass: softmax cross-entropy; kMultiLabel: sigmoid cross-entropy of each; kRegression: a
 // distance from (label − mean) / scale.
 struct Head {
-  std::string name;
+  std::string name, label = {};  // label: the member of a record's labels that it learns; empty: named as it is
   HeadKind kind = HeadKind::kClass;
   std::vector<std::string> names = {};  // of the classes, or of the labels
   Index outputs = 1;
@@ -36,6 +36,7 @@ struct Head {
   Distance distance = Distance::kSquared;
   Pooling pooling = Pooling::kPatches;
 
+  const std::string& learns() const { return label.empty() ? name : label; }
   // Numbers that a label is: the class as one, or one an output.
   Index label_size() const { return kind == HeadKind::kClass ? 1 : outputs; }
 };
@@ -76,7 +77,7 @@ inline std::string expected_label(const Head& h) {
 // nothing. Returns what was expected if they are no such labels.
 inline std::optional<std::string> add_targets(std::vector<float>& to, const Head& h, const nlohmann::json& labels) {
   const auto size = std::size_t(h.label_size());
-  const auto member = labels.is_object() ? labels.find(h.name) : labels.end();
+  const auto member = labels.is_object() ? labels.find(h.learns()) : labels.end();
   if (!labels.is_object() || member == labels.end() || member->is_null()) {
     to.insert(to.end(), size, kUnknownLabel);
     return {};

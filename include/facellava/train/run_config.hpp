@@ -80,12 +80,19 @@ class Fields {
   }
   // The number of a name in `names`.
   std::size_t one_of(const std::string& key, std::span<const std::string_view> names, std::size_t otherwise) {
-    const std::string value = get<std::string>(key, std::string(names[otherwise]));
-    const auto at = std::find(names.begin(), names.end(), value);
-    if (at != names.end()) return std::size_t(at - names.begin());
-    std::string all;
-    for (const std::string_view n : names) all.append(all.empty() ? "" : ", ").append(n);
-    fail(key, "one of " + all, "\"" + value + "\"");
+    return at_of(key, names, get<std::string>(key, std::string(names[otherwise])));
+  }
+  // The numbers of one name or of a list of names, each once.
+  std::vector<std::size_t> some_of(const std::string& key, std::span<const std::string_view> names,
+                                   std::size_t otherwise) {
+    if (!object_.contains(key) || !object_[key].is_array()) return {one_of(key, names, otherwise)};
+    const auto given = require<std::vector<std::string>>(key);
+    std::vector<std::size_t> all;
+    for (const std::string& value : given)
+      if (all.push_back(at_of(key, names, value)); std::count(all.begin(), all.end(), all.back()) > 1)
+        fail(key, "names, each once", nlohmann::json(given).dump());
+    if (all.empty()) fail(key, "a name, or a list of names", "none");
+    return all;
   }
   std::optional<Fields> object(const std::string& key) {
     known_.insert(key);
@@ -115,6 +122,13 @@ class Fields {
   }
 
  private:
+  std::size_t at_of(const std::string& key, std::span<const std::string_view> names, const std::string& value) const {
+    const auto at = std::find(names.begin(), names.end(), value);
+    if (at != names.end()) return std::size_t(at - names.begin());
+    std::string all;
+    for (const std::string_view n : names) all.append(all.empty() ? "" : ", ").append(n);
+    fail(key, "one of " + all, "\"" + value + "\"");
+  }
   template <class T>
   T note(const std::string& key, T value) {
     known_.insert(key);
@@ -201,13 +215,12 @@ inline void read_lora(Fields& f, RunConfig& c) {
   c.parameters.lora = {o};
 }
 
-inline Head read_head(Fields& f, const std::string& name) {
-  Head h;
-  h.name = name;
+// One head, or one for each of the features that it is to read.
+inline std::vector<Head> read_head(Fields& f, const std::string& name) {
+  Head h{.name = name, .label = name};
   if (!f.has("kind")) f.fail("kind", "class, multi_label or regression", "none");
   h.kind = HeadKind(f.one_of("kind", kHeadKindNames, 0));
   h.weight = f.at_least("weight", 1.0, 0.0);
-  h.pooling = Pooling(f.one_of("features", kPoolingNames, 0));
   if (h.kind == HeadKind::kRegression) {
     h.outputs = f.at_least<Index>("size", 1, 1);
     check_at_most(1 << 16, h.outputs, "\"size\" of the head " + name, ErrorKind::kFormat);
@@ -223,7 +236,14 @@ inline Head read_head(Fields& f, const std::string& name) {
     if (std::set(h.names.begin(), h.names.end()).size() < std::max(least, h.names.size()))
       f.fail("names", "at least " + std::to_string(least) + " names, each once", nlohmann::json(h.names).dump());
   }
-  return h;
+  std::vector<Head> all;
+  const auto features = f.some_of("features", kPoolingNames, 0);
+  for (const std::size_t pooling : features) {
+    all.push_back(h);
+    all.back().pooling = Pooling(pooling);
+    if (features.size() > 1) all.back().name.append("_").append(kPoolingNames[pooling]);
+  }
+  return all;
 }
 
 inline void read_heads(Fields& f, RunConfig& c) {
@@ -238,7 +258,11 @@ inline void read_heads(Fields& f, RunConfig& c) {
         own->fail(name, "a name of letters, digits, _ and -", "another");
       auto head = own->object(name);
       if (!head) own->fail(name, "an object", "null");
-      p.heads.push_back(read_head(*head, name));
+      for (Head& h : read_head(*head, name)) {
+        const auto same = [&](const Head& other) { return other.name == h.name; };
+        if (std::ranges::any_of(p.heads, same)) own->fail(name, "names of their own for all heads", "two of " + h.name);
+        p.heads.push_back(std::move(h));
+      }
       own->set(name, head->finish());
     }
     f.set("heads", own->finish());

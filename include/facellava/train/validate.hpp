@@ -7,6 +7,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "facellava/io/convert.hpp"
 #include "facellava/train/data_set.hpp"
 
 namespace facellava::train {
@@ -22,11 +23,30 @@ struct DataReport {
 
 struct ValidateOptions {
   std::size_t most_faults = 1000;                                        // kept; all are counted
+  int threads = 0;                                                       // 0: one a core
   std::function<void(std::size_t done, std::size_t all)> progress = {};  // samples
 };
 
-// Checks every sample as loading it would, media one at a time, and notes all faults. An id given twice is a warning:
-// nothing depends on ids.
+namespace detail {
+
+// The faults of samples [first, end), media one at a time on each thread; what one sample shares with the next is
+// looked at once.
+inline std::vector<std::vector<Fault>> faults_of(const DataSet& data, std::size_t first, std::size_t end, int threads) {
+  std::vector<std::vector<Fault>> all(end - first);
+  io::in_shares(Index(all.size()), threads, [&](Index begin, Index stop) {
+    const Record* seen = nullptr;
+    for (auto i = std::size_t(begin); i < std::size_t(stop); ++i) {
+      all[i] = data.check(first + i, seen);
+      seen = all[i].empty() ? &data[first + i] : nullptr;
+    }
+  });
+  return all;
+}
+
+}  // namespace detail
+
+// Checks every sample as loading it would, and notes all faults. An id given twice is a warning: nothing depends on
+// ids.
 inline DataReport validate(const DataSet& data, const ValidateOptions& o = {}) {
   DataReport report;
   report.records = data.records();
@@ -37,9 +57,11 @@ inline DataReport validate(const DataSet& data, const ValidateOptions& o = {}) {
     else
       ++report.left_off;
   };
-  const Record* seen = nullptr;
+  constexpr std::size_t kTogether = 1024;  // samples between two words about progress, at most
+  std::vector<std::vector<Fault>> found;
   std::size_t last_bad = data.records(), last_record = data.records();
   for (std::size_t i = 0; i < data.size(); ++i) {
+    if (i % kTogether == 0) found = detail::faults_of(data, i, std::min(i + kTogether, data.size()), o.threads);
     const Record& r = data[i];
     if (r.record != last_record && !r.id.empty()) {
       const auto [first, fresh] = ids.emplace(r.id, r.record);
@@ -48,8 +70,7 @@ inline DataReport validate(const DataSet& data, const ValidateOptions& o = {}) {
               Severity::kWarning});
     }
     last_record = r.record;
-    std::vector<Fault> faults = data.check(i, seen);
-    seen = faults.empty() ? &r : nullptr;
+    std::vector<Fault>& faults = found[i % kTogether];
     if (faults.empty()) report.good_samples.push_back(i);
     if (!faults.empty() && r.record != last_bad) {
       ++report.bad_records;
