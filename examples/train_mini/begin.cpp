@@ -10,6 +10,7 @@
 #include "facellava/io/checkpoint.hpp"
 #include "facellava/io/sharded_writer.hpp"
 #include "facellava/text/learn_pieces.hpp"
+#include "facellava/train/data_set.hpp"
 #include "facellava/train/run_config.hpp"
 
 namespace {
@@ -24,7 +25,7 @@ struct Options {
 
 void write_vocabulary(const Options& o) {
   text::PieceLearner learner;
-  const nlohmann::json records = io::read_json(o.data);
+  const nlohmann::json records = io::read_json(o.data, train::kMaxDataBytes);
   try {
     for (const auto& record : records)
       for (const auto& conversation : record.at("conversations"))
