@@ -1,6 +1,7 @@
 // train_mini_begin: what a training from nothing needs that no trained model gives it.
 //   vocabulary   pieces learnt from the conversations of a data file, as a tokenizer.model
 //   landmarks    landmark projections of random weights that begin in the coordinates in which they will learn
+//   towers       random weights with the towers of a trained model
 //   video        a video tower that begins as the image tower, blind to the order of frames
 #include <CLI/CLI.hpp>
 
@@ -19,7 +20,7 @@ using namespace facellava;
 namespace fs = std::filesystem;
 
 struct Options {
-  std::string data, model, run, out;
+  std::string data, model, run, towers, out;
   std::size_t size = 1024;
 };
 
@@ -55,6 +56,18 @@ void write_changed(const Options& o, const io::Checkpoint& from, auto&& bytes) {
   io::ShardedWriter(tensors, std::size_t(2) << 30).write(o.out, "changed " + o.model, bytes);
   for (const char* name : {"tokenizer.model", "config.json"})
     fs::copy_file(fs::path(o.model) / name, fs::path(o.out) / name);
+}
+
+void write_towers(const Options& o) {
+  const io::Checkpoint from(o.model), trained(o.towers);
+  write_changed(o, from, [&](const io::TensorInfo& t) {
+    const bool of_tower = t.name.find("_tower.") != t.name.npos;
+    const io::TensorEntry& e = (of_tower ? trained : from).at(t.name);
+    if (e.dtype != t.dtype || e.shape != t.shape)
+      throw Error(ErrorKind::kShape, "--towers: " + t.name + ": expected the shape and type that it has in " + o.model);
+    return e.bytes;
+  });
+  std::cout << o.out << ": its towers are those of " << o.towers << "\n";
 }
 
 void write_video(const Options& o) {
@@ -113,6 +126,10 @@ int main(int argc, char** argv) {
   landmarks->add_option("--model", o.model, "Model folder of random weights")->required();
   landmarks->add_option("--run", o.run, "JSON of the run that will train them")->required();
   landmarks->add_option("--to", o.out, "Model folder to write")->required();
+  CLI::App* towers = app.add_subcommand("towers", "Begin as random weights with the towers of a trained model");
+  towers->add_option("--model", o.model, "Model folder of random weights")->required();
+  towers->add_option("--towers", o.towers, "Model folder with trained towers of the same shapes")->required();
+  towers->add_option("--to", o.out, "Model folder to write")->required();
   CLI::App* video = app.add_subcommand("video", "Begin a video tower as the image tower");
   video->add_option("--model", o.model, "Model folder with a trained image tower")->required();
   video->add_option("--to", o.out, "Model folder to write")->required();
@@ -122,6 +139,8 @@ int main(int argc, char** argv) {
       write_vocabulary(o);
     else if (*landmarks)
       write_landmarks(o);
+    else if (*towers)
+      write_towers(o);
     else
       write_video(o);
   } catch (const std::exception& e) {

@@ -7,7 +7,8 @@ namespace train_mini {
 
 inline constexpr facellava::FaceLlavaConfig kConfig = facellava::configs::kFaceLlavaMini;
 
-// threads: 0 for one a core.   Errors: as open_pipeline.
+// kConfig, or the configuration of FACELLAVA_EXTRA_CONFIGS that the folder has.   threads: 0 for one a core.   Errors:
+// as open_pipeline.
 facellava::run::Pipeline open_model(const facellava::run::ModelFolder&, int threads);
 
 }  // namespace train_mini

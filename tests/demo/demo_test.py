@@ -1,5 +1,6 @@
-"""The demo, from outside: what a newcomer runs. usage: demo_test.py DEMO REPOSITORY"""
+"""The demo, from outside: what a newcomer runs. usage: demo_test.py DEMO REPOSITORY TOOL ASK_A_PHOTO"""
 
+import json
 import pathlib
 import re
 import struct
@@ -8,7 +9,7 @@ import sys
 import tempfile
 import unittest
 
-DEMO, REPOSITORY = (pathlib.Path(p).resolve() for p in sys.argv[1:3])
+DEMO, REPOSITORY, TOOL, ASK_A_PHOTO = (pathlib.Path(p).resolve() for p in sys.argv[1:5])
 
 
 class Demo(unittest.TestCase):
@@ -51,13 +52,24 @@ class Demo(unittest.TestCase):
         for name in ("astronaut.png", "clip.png"):
             self.assertGreater(min(self.size_of(name)), 100)
 
+    def test_the_tool_and_a_host_program_say_the_same(self):
+        photo, model = (REPOSITORY / "examples" / "demo" / name for name in ("astronaut.jpg", "model"))
+        for question, answer, _ in self.answers(self.good(photo)):
+            asked = [TOOL, "ask", "--model", model, "--image", photo, "--question", question, "--json"]
+            said = subprocess.run([str(a) for a in asked], capture_output=True, text=True, check=True).stdout
+            self.assertEqual(answer, json.loads(said)["answer"])
+            nets = REPOSITORY / "examples" / "facellava" / "nets"
+            asked = [ASK_A_PHOTO, model, nets, photo, question]
+            said = subprocess.run([str(a) for a in asked], capture_output=True, text=True, check=True).stdout
+            self.assertRegex(said, r"^\d+, \d+: " + re.escape(answer) + "\n$")
+
     def test_fake(self):
         said = self.good("--fake")
         self.assertEqual(["Is this face real or fake?"] * 2, [a[0] for a in self.answers(said)])
         self.size_of("fake.png")
 
     def test_several_faces(self):
-        said = self.good(REPOSITORY / "docs" / "astronaut_attention.png")
+        said = self.good(REPOSITORY / "docs" / "demo_astronaut.png")
         self.assertRegex(said, r"[0-9]+ faces found, the 3 largest are asked about")
         self.assertEqual(15, len(self.answers(said)))
 
