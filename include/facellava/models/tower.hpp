@@ -17,6 +17,12 @@ struct TowerLayout {
   Layout<S> spatial, temporal;
 };
 
+template <class D>
+TowerLayout<typename D::Space> in(Staging<D>& staging, const TowerLayout<Host>& l) {
+  return {staging.in(l.positions), staging.in(l.frames),   staging.in(l.zeros),
+          staging.in(l.selected),  in(staging, l.spatial), in(staging, l.temporal)};
+}
+
 // Builds the layout of `clips` clips on the host.
 class TowerRows {
  public:

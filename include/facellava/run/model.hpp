@@ -92,6 +92,28 @@ inline io::Report bind_strict(std::span<const NamedLeaf> leaves, io::Weights& we
                              [&](std::string_view name) { return is_spare(folder, name); });
 }
 
+// The weights where a device reads them: in place, or copied into its own memory.
+template <class M, class Device, class Space = typename Device::Space>
+class Resident {
+ public:
+  template <class... DeviceOptions>
+  void take(const StoredParams<M>& hosts, const DeviceOptions&... device) {
+    Device dev(device...);
+    memory_.template upload<M>(dev, params_, hosts);
+  }
+  const auto& params(const StoredParams<M>&) const { return params_; }
+
+ private:
+  typename Device::Weights memory_;
+  typename M::template Params<Stored<Space>> params_;
+};
+template <class M, class Device>
+class Resident<M, Device, Host> {
+ public:
+  void take(const StoredParams<M>&, const auto&...) {}
+  const StoredParams<M>& params(const StoredParams<M>& hosts) const { return hosts; }
+};
+
 // The weights of a folder by part and format, as they will be when loaded so.
 template <class M>
 std::vector<WeightBytes> planned_weights(const ModelFolder& folder, const LoadOptions& o) {
@@ -122,7 +144,8 @@ class Model final : public AnyModel {
   template <class... DeviceOptions>
   Model(const ModelFolder& folder, const LoadOptions& o, const DeviceOptions&... device)
       : open_([device...](const Model& m, const SessionOptions& s) -> std::unique_ptr<AnySession> {
-          return std::make_unique<Session<M, Device, Stored<Host>, Kv>>(m.params_, m.loaded_, s, device...);
+          return std::make_unique<Session<M, Device, Stored<Space>, Kv>>(m.resident_.params(m.params_), m.loaded_, s,
+                                                                         device...);
         }),
         plan_([device...](const Model& m, const SessionOptions& s, const Workload& work) {
           return plan_memory<M, Device, Kv>(m.loaded_.weights, s, work, device...);
@@ -145,6 +168,7 @@ class Model final : public AnyModel {
     if (!M::kLandmarks || missing(is_landmark_leaf, "landmark modules")) loaded_.landmarks = LandmarkModules::kMissing;
     loaded_.image_tower = M::kImage && !missing(is_image_tower_leaf, "image tower");
     loaded_.video_tower = M::kVideo && !missing(is_video_tower_leaf, "video tower");
+    resident_.take(params_, device...);
   }
 
   Model(const Model&) = delete;  // its leaves point into it
@@ -156,6 +180,8 @@ class Model final : public AnyModel {
   MemoryPlan plan(const SessionOptions& o, const Workload& work) const override { return plan_(*this, o, work); }
 
  private:
+  using Space = typename Device::Space;
+
   bool absent(bool (*is_leaf)(std::string_view), const char* part, const ModelFolder& folder) const {
     std::size_t all = 0, null = 0;
     for (const NamedLeaf& l : leaves_) {
@@ -174,6 +200,7 @@ class Model final : public AnyModel {
   StoredParams<M> params_;
   const std::vector<NamedLeaf> leaves_ = leaves_of<M>(params_);
   io::Weights weights_;
+  Resident<M, Device> resident_;
   LoadedParts loaded_;
 };
 

@@ -15,7 +15,7 @@
 
 namespace facellava::run {
 
-template <class M, class Device, class P = Stored<Host>, class Kv = float>
+template <class M, class Device, class P = Stored<typename Device::Space>, class Kv = float>
 class Session final : public AnySession {
  public:
   using Params = typename M::template Params<P>;
@@ -25,12 +25,13 @@ class Session final : public AnySession {
   template <class... DeviceOptions>
   Session(const Params& params, const LoadedParts& loaded, const SessionOptions& o, const DeviceOptions&... device)
       : dev_(device...),
+        staging_(dev_),
         params_(params),
         loaded_(loaded),
         options_(o),
         free_(o.kv_rows),
-        memory_(o.services.memory),
-        workspace_(o.services.memory),
+        memory_(staging_.memory(o.services.memory)),
+        workspace_(staging_.memory(o.services.memory)),
         logits_memory_(o.services.memory) {
     if (o.positions < 1 || o.chunk < 1 || o.chunk > std::numeric_limits<int>::max())
       throw Error(ErrorKind::kArgument, "session: expected at least 1 position and a chunk of at least 1 row, found " +
@@ -38,7 +39,7 @@ class Session final : public AnySession {
     const MemoryPlan plan = admit("session", {.requests = {{.text = std::min({o.kv_rows, o.positions, o.chunk})}}});
     if (o.services.log) o.services.tell(LogLevel::kInfo, "session opens, for text:\n" + plan.text());
     memory_.carve([&](Arena& a) { Memory::Lasting::carve(a, lasting_, o); });
-    Text::fill_table(lasting_.table);
+    staging_.fill(lasting_.table, [](auto table) { Text::fill_table(table); });
   }
 
   int vocabulary() const override { return M::kConfig.llama.vocab; }
@@ -59,7 +60,7 @@ class Session final : public AnySession {
       if (observer && observer->wants_logits()) work.logits = LogitRows::kAll;
       admit("prefill", work);
     }
-    Workspace visual_memory(options_.services.memory);
+    Workspace visual_memory(staging_.memory(options_.services.memory));
     Tensor<A, kDyn, kDim> visual;
     visual_memory.carve([&](Arena& a) { a.take(visual, visual_count); });
     Index first = 0;
@@ -70,7 +71,7 @@ class Session final : public AnySession {
         first += n;
       }
     if (observer) observer->done("vision");
-    const Logits ends = take_logits(pending.size());
+    const Ends ends = take_logits(pending.size());
     run(pending, visual, observer, ends);
     logits_ = ends;
     if (observer) observer->done("prefill");
@@ -115,7 +116,7 @@ class Session final : public AnySession {
       }
       admit("append", work);
     }
-    const Logits ends = take_logits(pending.size());
+    const Ends ends = take_logits(pending.size());
     run(pending, Tensor<A, kDyn, kDim>(), nullptr, ends);
     logits_ = ends;
     for (std::size_t i = 0; i < ids.size(); ++i) at(ids[i]) = std::move(pending[i].keys);
@@ -141,12 +142,13 @@ class Session final : public AnySession {
       for (const auto& c : continuations) work.scored.push_back(Index(c.size()));
       admit("log_probs", work);
     }
-    std::vector<std::vector<float>> out(pending.size(), std::vector<float>(1));
-    for (std::size_t i = 0; i < pending.size(); ++i)
-      log_prob(dev_, View<float, Host, kDyn>(out[i].data(), 1),
-               View<const float, Host, kDyn, kDyn>(first.data, 1, first.rows()),
-               View<const int, Host, kDyn>(continuations[i].data(), 1));
-    run(pending, Tensor<A, kDyn, kDim>(), nullptr, Logits());
+    std::vector<std::vector<float>> out;
+    staging_.clear();
+    const auto said = staging_.in(View<const float, Host, kDyn, kDyn>(first.data, 1, first.rows()));
+    Statistic<A, kDyn> score;
+    workspace_.carve([&](Arena& a) { a.take(score, 1); });
+    for (const auto& c : continuations) out.push_back(scores_of(score, said, std::span(c).first(1)));
+    run(pending, Tensor<A, kDyn, kDim>(), nullptr, Ends());
     for (std::size_t i = 0; i < pending.size(); ++i)
       out[i].insert(out[i].end(), pending[i].scores.begin(), pending[i].scores.end());
     return out;
@@ -156,7 +158,7 @@ class Session final : public AnySession {
   using Memory = SessionMemory<M, typename Device::Space, Kv>;
   using A = typename Memory::A;
   using Text = typename Memory::Text;
-  using Logits = typename Memory::Logits;
+  using Ends = typename Memory::Ends;
   static constexpr int kDim = M::kDim;
   static constexpr int kGrowth = 64;  // rows that a sequence without reserve takes at a time
 
@@ -265,31 +267,33 @@ class Session final : public AnySession {
     typename Memory::template Look<T> c;
     workspace_.carve([&](Arena& a) { Memory::template carve_look<T>(a, c); });
     const TowerRows layout(T, 1);
+    staging_.clear();
     const View<const float, Host, kDyn, 3 * T.side * T.side> pixels(m.pixels.data(), frames);
-    Path::encode(dev_, c, pixels, params_, tower, layout.layout(), [&](int k, auto x) { check_finite(x, name, k); });
+    Path::encode(dev_, c, staging_.in(pixels), params_, tower, in(staging_, layout.layout()),
+                 [&](int k, auto x) { check_finite(x, name, k); });
     report(observer, request, "pixels", {frames, 3, T.side, T.side}, m.pixels.data());
-    report(observer, request, "vision_features", {frames, T.features(), T.block.dim}, c.features.data);
-    report(observer, request, "projected", {frames, T.features(), kDim}, c.projected.data);
+    report(observer, request, "vision_features", {frames, T.features(), T.block.dim}, c.features);
+    report(observer, request, "projected", {frames, T.features(), kDim}, c.projected);
     bool fused = false;
     if constexpr (M::kLandmarks)
       if (!m.points.empty()) {
         const View<const float, Host, kDyn, 2 * kPoints> points(m.points.data(), frames);
-        Path::fuse(dev_, visual, c, points, params_);
+        Path::fuse(dev_, visual, c, staging_.in(points), params_);
         report(observer, request, "landmarks", {frames, 2 * kPoints}, m.points.data());
-        report(observer, request, "region_tokens", {frames, kRegionCount, kDim}, c.regions.data);
+        report(observer, request, "region_tokens", {frames, kRegionCount, kDim}, c.regions);
         report_attention(observer, request, c.fusion, frames, T.features());
         fused = true;
       }
     if (!fused) copy(dev_, visual, c.projected);
     check_finite(visual, "visual tokens", 0);
-    report(observer, request, "visual_tokens", {frames, T.features(), kDim}, visual.data);
+    report(observer, request, "visual_tokens", {frames, T.features(), kDim}, visual);
   }
 
   // The weights over regions, [frames, heads, tokens, 9], of a fusion that keeps them where those of this library do.
   void report_attention(Observer* observer, std::size_t request, const auto& fusion, Index frames, Index tokens) {
     if constexpr (requires { fusion.attention.p; }) {
       if (!observer || !observer->wants_values()) return;
-      const auto p = fusion.attention.p;
+      const auto p = staging_.out(fusion.attention.p);
       const Index heads = p.size(1);
       std::vector<float> by_head(std::size_t(p.count()));
       for (Index f = 0, i = 0; f < frames; ++f)
@@ -304,11 +308,16 @@ class Session final : public AnySession {
                      const float* v) {
     if (o && o->wants_values()) o->see(request, name, shape, v);
   }
+  template <class T, Index... N>
+  void report(Observer* o, std::size_t request, const char* name, const std::vector<Index>& shape,
+              View<T, typename Device::Space, N...> v) {
+    if (o && o->wants_values()) o->see(request, name, shape, staging_.out(v).data);
+  }
 
   // ---- the decoder
 
-  Logits take_logits(std::size_t sequences) {
-    Logits out(nullptr, 0);
+  Ends take_logits(std::size_t sequences) {
+    Ends out(nullptr, 0);
     logits_ = out;
     logits_memory_.carve([&](Arena& a) { a.take(out, Index(sequences)); });
     return out;
@@ -316,7 +325,7 @@ class Session final : public AnySession {
 
   // Sends all rows through the decoder, chunk by chunk; the logits of each Pending's last row go to its row of `ends`,
   // where that has any.
-  void run(std::vector<Pending>& pending, auto visual, Observer* observer, Logits ends) {
+  void run(std::vector<Pending>& pending, auto visual, Observer* observer, Ends ends) {
     std::vector<int> lengths;
     for (const Pending& p : pending) lengths.push_back(int(p.ids.size()));
     Chunks chunks(std::move(lengths), options_.chunk);
@@ -325,7 +334,7 @@ class Session final : public AnySession {
   }
 
   void step(std::vector<Pending>& pending, const std::vector<Segment>& segments, auto visual, Observer* observer,
-            Logits out) {
+            Ends out) {
     const Index n = segments.back().first_row + segments.back().rows;
     std::vector<int> ids, splice, positions, slots, last, owners;
     std::vector<Sequence> sequences;
@@ -353,34 +362,43 @@ class Session final : public AnySession {
       Memory::Step::carve(a, m, n, Index(last.size()), every_row ? LogitRows::kAll : LogitRows::kLast);
     });
     auto& c = m.cache;
-    const Layout<Host> layout{view(sequences), view(ranges), view(positions), view(slots)};
-    embed(dev_, c.x, view(ids), params_.llama.embed_tokens);
-    if (visual.rows() > 0) gather_rows(dev_, c.x, visual, view(splice));
-    for (const Segment& s : segments) report(observer, s.owner, "inputs_embeds", {s.rows, kDim}, c.x.row(s.first_row));
+    staging_.clear();
+    const auto layout = in(staging_, Layout<Host>{view(sequences), view(ranges), view(positions), view(slots)});
+    embed(dev_, c.x, staging_.in(view(ids)), params_.llama.embed_tokens);
+    if (visual.rows() > 0) gather_rows(dev_, c.x, visual, staging_.in(view(splice)));
+    for (const Segment& s : segments)
+      report(observer, s.owner, "inputs_embeds", {s.rows, kDim}, rows(c.x, s.first_row, s.rows));
     Text::forward(dev_, m.hidden, c, lasting_.slabs, lasting_.table, params_.llama, layout,
                   [&](int k, auto x) { check_finite(x, "decoder", k); });
     check_finite(m.hidden, "decoder, final norm", M::kConfig.llama.layers);
     if (out.rows() > 0) {
-      gather_rows(dev_, m.ends, m.hidden, view(last));
+      gather_rows(dev_, m.ends, m.hidden, staging_.in(view(last)));
       Text::logits(dev_, m.end_logits, m.ends, params_.llama);
-      check_finite(m.end_logits, "logits", M::kConfig.llama.layers);
+      const auto said = staging_.out(m.end_logits);
+      check_finite(said, "logits", M::kConfig.llama.layers);
       for (std::size_t i = 0; i < owners.size(); ++i)
-        std::copy_n(m.end_logits.row(Index(i)), M::kConfig.llama.vocab, out.row(owners[i]));
+        std::copy_n(said.row(Index(i)), M::kConfig.llama.vocab, out.row(owners[i]));
     }
     if (every_row) Text::logits(dev_, m.all, m.hidden, params_.llama);
     for (const Segment& s : segments) {
-      report(observer, s.owner, "hidden_final", {s.rows, kDim}, m.hidden.row(s.first_row));
-      if (every_row) report(observer, s.owner, "logits", {s.rows, M::kConfig.llama.vocab}, m.all.row(s.first_row));
-      score(pending[s.owner], s, m.all);
+      report(observer, s.owner, "hidden_final", {s.rows, kDim}, rows(m.hidden, s.first_row, s.rows));
+      if (every_row)
+        report(observer, s.owner, "logits", {s.rows, M::kConfig.llama.vocab}, rows(m.all, s.first_row, s.rows));
+      score(pending[s.owner], s, m);
     }
   }
 
-  void score(Pending& p, const Segment& s, auto logits) {
+  void score(Pending& p, const Segment& s, const typename Memory::Step& m) {
     if (p.targets.empty()) return;
-    std::vector<float> scores(std::size_t(s.rows));
-    log_prob(dev_, View<float, Host, kDyn>(scores.data(), s.rows), rows(logits, s.first_row, s.rows),
-             View<const int, Host, kDyn>(p.targets.data() + s.skip, s.rows));
+    const auto targets = std::span(p.targets).subspan(std::size_t(s.skip), std::size_t(s.rows));
+    const auto scores = scores_of(rows(m.scores, s.first_row, s.rows), rows(m.all, s.first_row, s.rows), targets);
     p.scores.insert(p.scores.end(), scores.begin(), scores.end());
+  }
+  // The log-probability of each row's target.
+  std::vector<float> scores_of(auto scores, auto logits, std::span<const int> targets) {
+    log_prob(dev_, scores, logits, staging_.in(View<const int, Host, kDyn>(targets.data(), Index(targets.size()))));
+    const auto out = staging_.out(scores);
+    return {out.data, out.data + out.rows()};
   }
 
   template <class T>
@@ -388,8 +406,12 @@ class Session final : public AnySession {
     return View<const T, Host, kDyn>(v.data(), Index(v.size()));
   }
 
-  // k: after how many layers.
-  void check_finite(auto x, const char* part, int k) const {
+  // k: after how many layers. Rows in a device's own memory are not looked at: what comes of them is, in the logits.
+  template <class T, class Space, Index... N>
+  void check_finite(View<T, Space, N...> x, const char* part, int k) const {
+    if constexpr (std::is_same_v<Space, Host>) check_rows(x, part, k);
+  }
+  void check_rows(auto x, const char* part, int k) const {
     const Index row = first_row_not_finite(x);
     if (row < 0) return;
     const std::string what = std::string("a value that is not finite: ") + part + ", after " + std::to_string(k) +
@@ -399,15 +421,16 @@ class Session final : public AnySession {
   }
 
   Device dev_;
+  Staging<Device> staging_;
   const Params& params_;
   LoadedParts loaded_;
   SessionOptions options_;
   KvAllocator free_;
   std::map<SequenceId, KvRows> sequences_;
   SequenceId next_id_ = 0;
-  Workspace memory_, workspace_, logits_memory_;
+  Workspace memory_, workspace_, logits_memory_;  // the last: the program's
   typename Memory::Lasting lasting_;
-  Logits logits_{nullptr, 0};  // none after an error
+  Ends logits_{nullptr, 0};  // none after an error
 };
 
 }  // namespace facellava::run

@@ -47,6 +47,7 @@ struct SessionMemory {
   using A = Act<float, Space>;
   using Text = typename M::Text;
   using Logits = Tensor<A, kDyn, M::kConfig.llama.vocab>;
+  using Ends = Tensor<Act<float, Host>, kDyn, M::kConfig.llama.vocab>;  // logits that the program gets
   static constexpr int kDim = M::kDim;
 
   // Lives as long as the session.
@@ -66,12 +67,14 @@ struct SessionMemory {
     typename Text::template Cache<A> cache;
     Tensor<A, kDyn, kDim> hidden, ends;  // of all rows; of rows that are the last of their sequence
     Logits all, end_logits;
+    Statistic<A, kDyn> scores;  // of the tokens that all rows should say
 
     static void carve(auto& arena, Step& m, Index rows, Index ends, LogitRows logits) {
       arena.take(m.hidden, rows);
       arena.take(m.ends, ends);
       arena.take(m.end_logits, ends);
       arena.take(m.all, logits == LogitRows::kAll ? rows : 0);
+      arena.take(m.scores, m.all.rows());
       Text::carve(arena, m.cache, rows);
     }
   };
@@ -104,7 +107,7 @@ struct SessionMemory {
     plan_decoder(plan, ops, lengths, o.chunk, work.logits);
     if (work.reserve > 0) plan_decoder(plan, ops, one, o.chunk, LogitRows::kLast);
     plan_decoder(plan, ops, scored, o.chunk, LogitRows::kAll);
-    Logits logits;
+    Ends logits;
     plan.logits = count([&](auto& a) { a.take(logits, Index(work.requests.size())); });
     constexpr auto block = M::kConfig.llama.block;
     const auto longest = [](const auto& v) { return v.empty() ? 0 : Index(*std::max_element(v.begin(), v.end())); };
