@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "cuda_emulation/on_device.hpp"
+#include "facellava/cuda/upload.hpp"
 #include "facellava/ref/device.hpp"
 
 using namespace facellava;
@@ -18,6 +19,19 @@ namespace {
 
 constexpr double kEps = 0x1p-24;
 double linear_tolerance(Index k) { return 4 * kEps * std::sqrt(double(k)) + 4 * kEps; }
+
+struct Pair {
+  template <class P>
+  struct Params {
+    Matrix<P, 9, 22> weight, absent;
+    Vector<P, 9> bias;
+  };
+  static void visit(auto&& f, std::string_view, auto&... p) {
+    f("weight", p.weight...);
+    f("absent", p.absent...);
+    f("bias", p.bias...);
+  }
+};
 
 }  // namespace
 
@@ -103,6 +117,37 @@ TEST_CASE("rows of an nf4 matrix find the scales of the whole") {
     linear(ref, rows(yd.matrix(), 0, m), rows(xd.matrix(), 0, m), part(W.host()), None{}, None{});
     CHECK(error(Y.get(), yd, y) < linear_tolerance(k));
   }
+}
+
+TEST_CASE("uploaded weights: every format, nf4 rows of a whole, what is not bound stays so") {
+  ref::Device ref;
+  cuda::Device dev(test::kSmallDevice);
+  Random<float> x(5, 22, 1), w(30, 22, 2), b(1, 9, 3), y(5, 9, 4);
+  auto xd = x.as<double>(), bd = b.as<double>(), yd = y.as<double>();
+  for (Format f : kFormats) {
+    CAPTURE(format_name(f));
+    const auto whole = StoredOnDevice(dev, f, w);
+    Pair::Params<Stored<Host>> host;
+    host.weight.data = whole.host().row(21);
+    host.weight.format = f;
+    host.weight.nf4 = whole.host().nf4;
+    host.bias = View<const float, Host, 9>(b.values.data());
+    Pair::Params<Stored<cuda::Space>> there;
+    cuda::UploadedWeights memory;
+    memory.upload<Pair>(dev, there, host);
+    const cuda::UploadedWeights moved = std::move(memory);
+    OnDevice X(dev, x), Y(dev, y);
+    linear(dev, Y.matrix(), X.matrix(), there.weight, there.bias, None{});
+    linear(ref, yd.matrix(), xd.matrix(), host.weight, bd.vector(), None{});
+    CHECK(error(Y.get(), yd, y) < linear_tolerance(22));
+    CHECK(there.absent.data == nullptr);
+  }
+  Pair::Params<Stored<Host>> host;
+  Pair::Params<Stored<cuda::Space>> there;
+  host.weight.data = reinterpret_cast<const std::byte*>(w.values.data());
+  host.weight.format = Format::kNf4;
+  cuda::UploadedWeights memory;
+  CHECK(test::kind_of([&] { memory.upload<Pair>(dev, there, host); }) == ErrorKind::kArgument);
 }
 
 TEST_CASE("NaN in a block stays in its outputs; what pads a row is not read as a weight") {
