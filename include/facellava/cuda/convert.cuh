@@ -176,7 +176,7 @@ __device__ inline Octet read_nf4(const unsigned char* from, Index left, const Nf
   return a;
 }
 
-// Octet o of a row of w; what lies behind the row's end is 0. kWide: w.is_wide().
+// Octet o of a row of w; what lies behind the row's end is 0. kWide: is_wide(w).
 template <Format F, Access A>
 __device__ Octet read_octet(const Weight& w, Index row, Index o) {
   const unsigned char* from = static_cast<const unsigned char*>(w.data) + row * w.step;
