@@ -11,23 +11,9 @@
 
 using namespace facellava;
 using test::ArrayOnDevice;
+using test::kind_of;
 using test::OnDevice;
 using test::Random;
-
-namespace {
-
-template <class F>
-ErrorKind kind_of(F f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.kind();
-  }
-  FAIL("expected an Error");
-  return ErrorKind::kArgument;
-}
-
-}  // namespace
 
 TEST_CASE("upload and download keep values, strides and what lies between") {
   cuda::Device dev(test::kSmallDevice);
@@ -91,7 +77,7 @@ TEST_CASE("what cannot work is an Error, and the device stays usable") {
   cuda::Device dev({.workspace_bytes = 0, .scratch_bytes = 16});
   CHECK(kind_of([&] { dev.allocate(std::size_t(1) << 60); }) == ErrorKind::kDevice);
 
-  Random<float> x(2, 8, 1), w(6, 8, 2), y(2, 6, 3);
+  Random<float> x(5, 8, 1), w(6, 8, 2), y(5, 6, 3);  // more rows than are multiplied as W is stored
   OnDevice X(dev, x), W(dev, w), Y(dev, y);
   const ArrayOnDevice<std::uint16_t> bits(dev, std::vector<std::uint16_t>(49, 0x3f80));
   StoredTensor<cuda::Space, kDyn, kDyn> stored{reinterpret_cast<const std::byte*>(bits.first()), Format::kBf16, {6, 8}};

@@ -6,6 +6,7 @@
 // lie or on how a prompt was cut.
 // Paper: Dao et al., FlashAttention, 2022 (the online softmax: Milakov and Gimelshein, 2018).
 #pragma once
+#include "facellava/cuda/convert.cuh"
 #include "facellava/cuda/fault.cuh"
 #include "facellava/cuda/runtime.cuh"
 #include "facellava/cuda/warp.cuh"
@@ -77,8 +78,8 @@ struct AttentionTile {
   }
 
   // Keys [first, first + count) of the sequence and their values; the whole block calls.
-  template <Access A>
-  __device__ void load(View<const float, Space, kDyn, kDyn, kDyn> k, View<const float, Space, kDyn, kDyn, kDyn> v,
+  template <Access A, class T>
+  __device__ void load(View<const T, Space, kDyn, kDyn, kDyn> k, View<const T, Space, kDyn, kDyn, kDyn> v,
                        const Sequence& s, Ranges ranges, Index head, Index first, int count) {
     const int quads = int((dim + 3) / 4);
     for (int n = threadIdx.x; n < count * quads; n += blockDim.x) {
@@ -126,11 +127,11 @@ struct OnlineSoftmax {
 
 // o, q [r, H, D], lse [r, H], k, v [slab rows, Hkv, D]; D at most 32 kChunks; grid (any, H).  =
 // Rows that no sequence names stay. Nothing to see gives o = 0, lse = 0.
-template <int kChunks, Access A>
+template <int kChunks, class T, Access A>
 __global__ void __launch_bounds__(kQueryTile* kWarp)
     attention_kernel(View<float, Space, kDyn, kDyn, kDyn> o, View<float, Space, kDyn, kDyn> lse,
-                     View<const float, Space, kDyn, kDyn, kDyn> q, View<const float, Space, kDyn, kDyn, kDyn> k,
-                     View<const float, Space, kDyn, kDyn, kDyn> v, Sequences sequences, Ranges ranges, Mask mask,
+                     View<const float, Space, kDyn, kDyn, kDyn> q, View<const T, Space, kDyn, kDyn, kDyn> k,
+                     View<const T, Space, kDyn, kDyn, kDyn> v, Sequences sequences, Ranges ranges, Mask mask,
                      float scale, int* fault) {
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
   const Index head = blockIdx.y, kv_head = head / (q.size(1) / k.size(1));
@@ -167,19 +168,19 @@ __global__ void __launch_bounds__(kQueryTile* kWarp)
   }
 }
 
-template <Access A>
+template <class T, Access A>
 auto attention_kernel_for(Index head_size) {
-  return head_size <= kWarp       ? attention_kernel<1, A>
-         : head_size <= 2 * kWarp ? attention_kernel<2, A>
-         : head_size <= 4 * kWarp ? attention_kernel<4, A>
-                                  : attention_kernel<8, A>;
+  return head_size <= kWarp       ? attention_kernel<1, T, A>
+         : head_size <= 2 * kWarp ? attention_kernel<2, T, A>
+         : head_size <= 4 * kWarp ? attention_kernel<4, T, A>
+                                  : attention_kernel<8, T, A>;
 }
 
-// The front door's op. Error kShape for a head size above kMaxHeadSize or heads that do not divide.
-inline void attention(const DeviceState& dev, View<float, Space, kDyn, kDyn, kDyn> o,
-                      View<float, Space, kDyn, kDyn> lse, View<const float, Space, kDyn, kDyn, kDyn> q,
-                      View<const float, Space, kDyn, kDyn, kDyn> k, View<const float, Space, kDyn, kDyn, kDyn> v,
-                      Sequences sequences, Ranges ranges, Mask mask, float scale) {
+// k, v: fp32 or bf16. Error kShape for a head size above kMaxHeadSize or heads that do not divide.
+template <class T>
+void attention(const DeviceState& dev, View<float, Space, kDyn, kDyn, kDyn> o, View<float, Space, kDyn, kDyn> lse,
+               View<const float, Space, kDyn, kDyn, kDyn> q, View<const T, Space, kDyn, kDyn, kDyn> k,
+               View<const T, Space, kDyn, kDyn, kDyn> v, Sequences sequences, Ranges ranges, Mask mask, float scale) {
   const Index heads = q.size(1), dim = q.size(2);
   if (q.rows() == 0 || sequences.rows() == 0 || heads == 0) return;
   check_at_most(kMaxHeadSize, dim, "attention: head size", ErrorKind::kShape);
@@ -187,8 +188,8 @@ inline void attention(const DeviceState& dev, View<float, Space, kDyn, kDyn, kDy
   if (k.size(1) <= 0 || heads % k.size(1) != 0)
     throw Error(ErrorKind::kShape, "attention: expected the heads of q to be a multiple of those of k, found " +
                                        std::to_string(heads) + " and " + std::to_string(k.size(1)));
-  const auto kernel =
-      is_wide(k) && is_wide(v) ? attention_kernel_for<Access::kWide>(dim) : attention_kernel_for<Access::kScalar>(dim);
+  const auto kernel = is_wide(k) && is_wide(v) ? attention_kernel_for<T, Access::kWide>(dim)
+                                               : attention_kernel_for<T, Access::kScalar>(dim);
   // One block a tile where no row belongs to two sequences; more tiles than that are taken in turn.
   const dim3 grid(grid_of(q.rows() / kQueryTile + sequences.rows()).x, unsigned(heads));
   launch(dev, "attention", kernel, grid, dim3(kQueryTile * kWarp), AttentionTile::bytes(dim), o, lse, q, k, v,

@@ -2,10 +2,17 @@
 #pragma once
 #include "facellava/cuda/attention.cuh"
 #include "facellava/cuda/convert.cuh"
+#include "facellava/cuda/elementwise.cuh"
 #include "facellava/cuda/fault.cuh"
+#include "facellava/cuda/gemv.cuh"
 #include "facellava/cuda/matmul.cuh"
 #include "facellava/cuda/norm.cuh"
+#include "facellava/cuda/region.cuh"
+#include "facellava/cuda/region_fold.cuh"
+#include "facellava/cuda/rope.cuh"
+#include "facellava/cuda/rows.cuh"
 #include "facellava/cuda/runtime.cuh"
+#include "facellava/cuda/scores.cuh"
 
 namespace facellava::cuda {
 
@@ -66,18 +73,20 @@ void Device::synchronize() {
 
 void Device::copy_rows(void* to, std::size_t to_step, const void* from, std::size_t from_step, std::size_t row_bytes,
                        std::size_t rows, Direction way) {
-  const auto kind = way == Direction::kUpload ? cudaMemcpyHostToDevice : cudaMemcpyDeviceToHost;
-  const char* what = way == Direction::kUpload ? "upload" : "download";
+  constexpr cudaMemcpyKind kKinds[] = {cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice};
+  constexpr const char* kNames[] = {"upload", "download", "copy"};
+  const cudaMemcpyKind kind = kKinds[int(way)];
+  const char* what = kNames[int(way)];
   if (row_bytes > 0 && rows > 0) {
     const CurrentDevice on(state_->device);
     check(rows == 1 ? cudaMemcpyAsync(to, from, row_bytes, kind, state_->stream)
                     : cudaMemcpy2DAsync(to, to_step, from, from_step, row_bytes, rows, kind, state_->stream),
           what);
   }
-  synchronize();
+  if (way != Direction::kWithin) synchronize();
 }
 
-// ---- ops
+// ---- linear
 
 // cuBLASLt takes no matrix whose rows overlap.
 template <class V>
@@ -85,32 +94,33 @@ void check_rows_apart(const V& v, std::string_view what) {
   if (v.rows() > 1) check_at_most(v.stride, v.row_size(), std::string(what) + ", row and stride", ErrorKind::kShape);
 }
 
-void Device::rms_norm(Mat y, Vec rstd, CMat x, CVec w, float eps) {
-  const CurrentDevice on(state_->device);
-  cuda::rms_norm(*state_, y, rstd, x, w, eps);
+// Error kArgument for a matrix that kernels cannot read: elements, and the scales of blocks, lie at whole steps.
+inline void check_readable(const Weight& w, std::string_view what) {
+  const std::size_t step = w.format == Format::kNf4 ? 1 : w.format == Format::kF32 ? 4 : 2;
+  if (reinterpret_cast<std::uintptr_t>(w.data) % step != 0)
+    throw Error(ErrorKind::kArgument, std::string(what) + ": expected a matrix aligned for " + format_name(w.format));
+  if (w.format == Format::kNf4 && !w.nf4.packed && w.rows > 0 && w.width > 0)
+    throw Error(ErrorKind::kArgument, std::string(what) + ": expected scales of an nf4 matrix, found none");
 }
 
 void Device::multiply(Mat y, CMat x, const Weight& w, const float* bias, CMat residual) {
   if (y.count() == 0) return;
   if (w.width == 0) throw Error(ErrorKind::kShape, "linear: expected at least one input, found 0");
-  if (is_block_format(w.format))
-    throw Error(ErrorKind::kArgument,
-                std::string("linear: expected f32, f16 or bf16 on this device, found ") + format_name(w.format));
-  if (reinterpret_cast<std::uintptr_t>(w.data) % std::size_t(block_bytes(w.format)) != 0)
-    throw Error(ErrorKind::kArgument, std::string("linear: expected a matrix aligned for ") + format_name(w.format));
+  check_readable(w, "linear");
   if (residual.data == y.data && residual.stride != y.stride && y.rows() > 1)
     throw Error(ErrorKind::kArgument,
                 "linear: expected the residual to be y or to lie apart, found y at another stride");
   check_rows_apart(y, "linear: y");
   check_rows_apart(x, "linear: x");
-  if (w.rows > 1) check_at_most(w.stride, w.width, "linear: row of W and its stride", ErrorKind::kShape);
+  if (w.rows > 1)
+    check_at_most(w.step, row_bytes(w.format, w.width), "linear: bytes of a row of W and its step", ErrorKind::kShape);
   if (residual.data) check_rows_apart(residual, "linear: residual");
   DeviceState& dev = *state_;
   const CurrentDevice on(dev.device);
-  Gemm g{y.data,   x.data,        static_cast<const float*>(w.data),
-         bias,     residual.data, y.rows(),
-         w.rows,   w.width,       y.stride,
-         x.stride, w.stride,      residual.stride};
+  if (y.rows() <= kGemvRows) return gemv(dev, y, x, w, bias, residual);
+  Gemm g{
+      y.data,   x.data,   static_cast<const float*>(w.data), bias,           residual.data, y.rows(), w.rows, w.width,
+      y.stride, x.stride, w.step / Index(sizeof(float)),     residual.stride};
   if (w.format == Format::kF32) return matmul(dev, g);
 
   // As many rows of W at a time as the scratch holds, by 32s where it holds that many: aligned blocks stay aligned.
@@ -123,8 +133,7 @@ void Device::multiply(Mat y, CMat x, const Weight& w, const float* bias, CMat re
   g.w_stride = w.width;
   for (Index first = 0; first < w.rows; first += block) {
     g.out = std::min(block, w.rows - first);
-    widen(dev, wide, static_cast<const std::byte*>(w.data) + first * w.width * block_bytes(w.format), w.format,
-          g.out * w.width);
+    widen(dev, wide, {static_cast<const std::byte*>(w.data) + first * w.step, w.format, g.out, w.width, w.step, w.nf4});
     g.y = y.data + first;
     if (bias) g.bias = bias + first;
     if (residual.data) g.residual = residual.data + first;
@@ -132,10 +141,115 @@ void Device::multiply(Mat y, CMat x, const Weight& w, const float* bias, CMat re
   }
 }
 
+// ---- rows
+
+void Device::embed_rows(Mat y, Array<int> ids, const Weight& w) {
+  check_readable(w, "embed");
+  const CurrentDevice on(state_->device);
+  read_rows(*state_, "embed", y, ids, w, Write::kAssign, Fault::kEmbeddedId);
+}
+void Device::add_embedded(Mat y, Array<int> ids, const Weight& w) {
+  check_readable(w, "add_rows");
+  const CurrentDevice on(state_->device);
+  read_rows(*state_, "add_rows", y, ids, w, Write::kAccumulate, Fault::kAddedId);
+}
+void Device::gather_rows(Mat y, CMat x, Array<int> index) {
+  const CurrentDevice on(state_->device);
+  read_rows(*state_, "gather_rows", y, index, weight_of(x), Write::kAssign, Fault::kGatheredRow);
+}
+void Device::im2col(Mat cols, CMat pixels, int side, int patch) {
+  const CurrentDevice on(state_->device);
+  cuda::im2col(*state_, cols, pixels, side, patch);
+}
+
+// ---- norms and elementwise
+
+void Device::rms_norm(Mat y, Vec rstd, CMat x, CVec w, float eps) {
+  const CurrentDevice on(state_->device);
+  cuda::rms_norm(*state_, y, rstd, x, w, eps);
+}
+void Device::layer_norm(Mat y, Vec mean, Vec rstd, CMat x, CVec w, CVec b, float eps) {
+  const CurrentDevice on(state_->device);
+  cuda::layer_norm(*state_, y, mean, rstd, x, w, b, eps);
+}
+void Device::gelu(Mat y, CMat x) {
+  const CurrentDevice on(state_->device);
+  elementwise(*state_, "gelu", y, x, x, Gelu{});
+}
+void Device::swiglu(Mat y, CMat gate, CMat up) {
+  const CurrentDevice on(state_->device);
+  elementwise(*state_, "swiglu", y, gate, up, Swiglu{});
+}
+void Device::axpy(Mat y, CMat x, float a) {
+  const CurrentDevice on(state_->device);
+  elementwise(*state_, "axpy", y, x, y, Axpy{a});
+}
+void Device::rope(Ten x, Array<int> positions, CMat table, Rotate way) {
+  const CurrentDevice on(state_->device);
+  cuda::rope(*state_, x, positions, table, way);
+}
+
+// ---- attention
+
 void Device::attention(Ten o, Mat lse, CTen q, CTen k, CTen v, Array<Sequence> sequences, Array<KvRange> ranges,
                        Mask mask, float scale) {
   const CurrentDevice on(state_->device);
   cuda::attention(*state_, o, lse, q, k, v, sequences, ranges, mask, scale);
+}
+void Device::attention(Ten o, Mat lse, CTen q, CBrainTen k, CBrainTen v, Array<Sequence> sequences,
+                       Array<KvRange> ranges, Mask mask, float scale) {
+  const CurrentDevice on(state_->device);
+  cuda::attention(*state_, o, lse, q, k, v, sequences, ranges, mask, scale);
+}
+void Device::kv_append(Ten slab_k, Ten slab_v, CTen k, CTen v, Array<int> slots) {
+  const CurrentDevice on(state_->device);
+  cuda::kv_append(*state_, slab_k, slab_v, k, v, slots);
+}
+void Device::kv_append(BrainTen slab_k, BrainTen slab_v, CTen k, CTen v, Array<int> slots) {
+  const CurrentDevice on(state_->device);
+  cuda::kv_append(*state_, slab_k, slab_v, k, v, slots);
+}
+
+void Device::bias_regions(Mat bias, CMat points, const float* stored, float scale, RegionBias kind, ClassToken token,
+                          int n) {
+  const CurrentDevice on(state_->device);
+  cuda::region_bias(*state_, bias, points, stored, scale, kind, token, n);
+}
+void Device::attend_regions(Ten o, Ten p, CTen q, CTen k, CTen v, CMat bias, float scale) {
+  const CurrentDevice on(state_->device);
+  cuda::region_attention(*state_, o, p, q, k, v, bias, scale);
+}
+void Device::fold_into_keys(Mat a, Vec c, CTen k, const Weight& w, const float* b) {
+  check_readable(w, "fold_keys");
+  const CurrentDevice on(state_->device);
+  cuda::fold_keys(*state_, a, c, k, w, b);
+}
+void Device::fold_into_values(Mat a, CTen v, const Weight& w) {
+  check_readable(w, "fold_values");
+  const CurrentDevice on(state_->device);
+  cuda::fold_values(*state_, a, v, w);
+}
+void Device::score_regions(Ten p, CMat x, CMat a, CVec c, CMat bias, float scale) {
+  check_rows_apart(p, "region_scores: p");
+  check_rows_apart(x, "region_scores: x");
+  check_rows_apart(a, "region_scores: a");
+  const CurrentDevice on(state_->device);
+  cuda::region_scores(*state_, p, x, a, c, bias, scale);
+}
+void Device::sum_regions(Mat y, CTen p, CMat a, const float* b, CMat residual) {
+  const CurrentDevice on(state_->device);
+  cuda::region_sum(*state_, y, flat(p), a, b, residual);
+}
+
+// ---- words
+
+void Device::log_prob(Vec scores, CMat logits, Array<int> ids) {
+  const CurrentDevice on(state_->device);
+  cuda::log_prob(*state_, scores, logits, ids);
+}
+void Device::argmax(View<int, Space, kDyn> ids, CMat logits) {
+  const CurrentDevice on(state_->device);
+  cuda::argmax(*state_, ids, logits);
 }
 
 }  // namespace facellava::cuda

@@ -15,10 +15,13 @@ struct Sum {
 struct Max {
   __device__ float operator()(float a, float b) const { return fmaxf(a, b); }
 };
+struct Min {
+  __device__ int operator()(int a, int b) const { return min(a, b); }
+};
 
 // Every lane gets the result. All lanes of the warp must call.
-template <class Op>
-__device__ float warp_reduce(float v, Op op) {
+template <class T, class Op>
+__device__ T warp_reduce(T v, Op op) {
   for (int lanes = kWarp / 2; lanes > 0; lanes /= 2) v = op(v, __shfl_xor_sync(kAllLanes, v, lanes));
   return v;
 }
@@ -26,9 +29,9 @@ __device__ float warp_reduce(float v, Op op) {
 struct BlockParts;  // the tag of one array for all of a kernel's block reductions
 
 // Every thread gets the result. All threads must call; the block is whole warps along x. neutral: op's.
-template <class Op>
-__device__ float block_reduce(float v, Op op, float neutral) {
-  float* parts = shared_array<BlockParts, float, kWarp>();
+template <class T, class Op>
+__device__ T block_reduce(T v, Op op, T neutral) {
+  T* parts = shared_array<BlockParts, T, kWarp>();
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, warps = blockDim.x / kWarp;
   v = warp_reduce(v, op);
   __syncthreads();  // an earlier call's parts may still be read
@@ -44,10 +47,10 @@ struct alignas(16) Quad {
 // kWide: every row starts at a multiple of 16 bytes and is whole quads. Both ways visit elements in the same order.
 enum class Access { kScalar, kWide };
 
+inline bool is_quad_aligned(const void* p) { return reinterpret_cast<std::uintptr_t>(p) % sizeof(Quad) == 0; }
 template <class V>
 bool is_wide(const V& v) {
-  return reinterpret_cast<std::uintptr_t>(v.data) % sizeof(Quad) == 0 && v.stride % 4 == 0 &&
-         v.size(V::kRank - 1) % 4 == 0;
+  return is_quad_aligned(v.data) && v.stride % 4 == 0 && v.size(V::kRank - 1) % 4 == 0;
 }
 
 // left: elements up to the end of the row; those behind it read as 0.

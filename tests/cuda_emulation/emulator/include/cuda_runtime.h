@@ -116,6 +116,15 @@ using std::max;
 using std::min;
 inline float __uint_as_float(unsigned bits) { return std::bit_cast<float>(bits); }
 inline unsigned __float_as_uint(float x) { return std::bit_cast<unsigned>(x); }
+// Rounded on their own: volatile keeps compilers from fusing the two.
+inline float __fmul_rn(float a, float b) {
+  const volatile float product = a * b;
+  return product;
+}
+inline float __fadd_rn(float a, float b) {
+  const volatile float sum = a + b;
+  return sum;
+}
 
 // NVIDIA's template by name and signature, so that the library launches as it always does.
 template <class... P, class... A>
