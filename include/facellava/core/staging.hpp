@@ -34,7 +34,7 @@ class Staging {
   View<const T, Space, N...> in(View<const T, Host, N...> v) {
     const auto to = place<T, Space>(
         v, taken(uploads_, uploads_used_, bytes_of(v), [&](std::size_t n) { return dev_.allocate(n); }).data());
-    if (v.count() > 0) dev_.upload(to, v);
+    if (v.data) dev_.upload(to, v);
     return to;
   }
   // What the program reads of v, until clear(): all work so far is done.
@@ -44,7 +44,7 @@ class Staging {
     const auto to = place<Plain, Host>(v, taken(downloads_, downloads_used_, bytes_of(v), [](std::size_t n) {
                                             return std::vector<std::byte>(n);
                                           }).data());
-    if (v.count() > 0) dev_.download(to, v);
+    if (v.data) dev_.download(to, v);
     return to;
   }
   // Has write(view) fill a view of the program's memory, and v with it.
@@ -53,7 +53,7 @@ class Staging {
     std::vector<std::byte> memory(bytes_of(v));
     const auto from = place<T, Host>(v, memory.data());
     write(from);
-    if (v.count() > 0) dev_.upload(v, from);
+    if (v.data) dev_.upload(v, from);
   }
   void clear() { uploads_used_ = downloads_used_ = 0; }
   // Where what the device works on lives; hosts: of what the program works on.
@@ -62,7 +62,7 @@ class Staging {
  private:
   template <class V>
   static std::size_t bytes_of(const V& v) {
-    return std::size_t(v.count()) * sizeof(typename V::Element);
+    return v.data ? std::size_t(v.count()) * sizeof(typename V::Element) : 0;  // a default view has no sizes yet
   }
   // A contiguous view of v's sizes.
   template <class T, class S, class U, class From, Index... N>

@@ -58,6 +58,7 @@ Device::Device(Device&&) noexcept = default;
 Device& Device::operator=(Device&&) noexcept = default;
 
 Buffer Device::allocate(std::size_t bytes) { return Buffer(state_->device, bytes); }
+std::pmr::memory_resource* Device::memory() const { return &state_->memory; }
 CUstream_st* Device::stream() const { return state_->stream; }
 
 void Device::synchronize() {

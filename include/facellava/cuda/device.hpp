@@ -10,6 +10,7 @@
 #pragma once
 #include <cstddef>
 #include <memory>
+#include <memory_resource>
 
 #include "facellava/core/ops.hpp"
 
@@ -17,8 +18,9 @@ struct CUstream_st;  // what a cudaStream_t points to
 
 namespace facellava::cuda {
 
-struct Space {};     // memory of the CUDA device
-struct DeviceState;  // cuda/runtime.cuh
+struct Space {};        // memory of the CUDA device
+struct DeviceState;     // cuda/runtime.cuh
+class UploadedWeights;  // cuda/upload.hpp, for who asks models
 
 // Owned device memory, 256-byte aligned, uninitialised.
 class Buffer {
@@ -55,6 +57,7 @@ struct Weight {
 class Device {
  public:
   using Space = cuda::Space;
+  using Weights = UploadedWeights;
   template <class T>
   using Array = View<const T, Space, kDyn>;
   using Vec = View<float, Space, kDyn>;
@@ -76,6 +79,8 @@ class Device {
   // ---- memory
 
   Buffer allocate(std::size_t bytes);
+  // Of device memory; lives as long as the device. Errors: as a Buffer's.
+  std::pmr::memory_resource* memory() const;
   // Both return when the copy is done. Same sizes, rows may be strided.
   template <class T, class U, Index... D, Index... E>
   void upload(View<T, Space, D...> to, View<U, Host, E...> from) {

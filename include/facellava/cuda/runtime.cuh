@@ -5,6 +5,7 @@
 #include <cuda_runtime.h>
 
 #include <algorithm>
+#include <map>
 #include <string>
 #include <string_view>
 
@@ -61,8 +62,28 @@ class CurrentDevice {
   bool changed_ = false;
 };
 
+// Device memory as std::pmr has it.
+class MemoryResource final : public std::pmr::memory_resource {
+ public:
+  explicit MemoryResource(const int& device) : device_(device) {}
+
+ private:
+  void* do_allocate(std::size_t bytes, std::size_t /*alignment*/) override {
+    Buffer b(device_, bytes);
+    void* const p = b.data();
+    buffers_.emplace(p, std::move(b));
+    return p;
+  }
+  void do_deallocate(void* p, std::size_t, std::size_t) override { buffers_.erase(p); }
+  bool do_is_equal(const std::pmr::memory_resource& o) const noexcept override { return this == &o; }
+
+  const int& device_;
+  std::map<void*, Buffer> buffers_;
+};
+
 struct DeviceState {
   int device = 0;
+  MemoryResource memory{device};
   Owned<cudaStream_t, cudaStreamDestroy> stream;
   Owned<cublasLtHandle_t, cublasLtDestroy> lt;
   Buffer workspace, scratch, fault;  // fault: cuda/fault.cuh
