@@ -111,7 +111,7 @@ TEST_CASE("fold_keys and fold_values: every format, odd sizes, strides") {
   struct Case {
     Index frames, heads, dim, width, gap;
   };
-  for (auto c : {Case{1, 2, 64, 96, 0}, {2, 3, 10, 37, 3}, {1, 1, 33, 8, 4}, {3, 2, 4, 1100, 0}})
+  for (auto c : {Case{1, 2, 64, 96, 0}, {2, 3, 10, 37, 3}, {1, 1, 33, 8, 4}, {1, 1, 4, 1100, 0}})
     for (Format f : kFormats) {
       CAPTURE(format_name(f));
       CAPTURE(c.width);
