@@ -139,3 +139,5 @@ void Device::attention(Ten o, Mat lse, CTen q, CTen k, CTen v, Array<Sequence> s
 }
 
 }  // namespace facellava::cuda
+
+#include "facellava/cuda/backward_definitions.cuh"

@@ -109,7 +109,7 @@ class Device {
   void attention(Ten o, Mat lse, CTen q, CTen k, CTen v, Array<Sequence> sequences, Array<KvRange> ranges, Mask mask,
                  float scale);
 
- private:
+ protected:
   enum class Direction { kUpload, kDownload };
 
   static Weight weight_of(const Stored& w) { return {w.data, w.format, w.size(0), w.size(1), w.size(1)}; }

@@ -5,7 +5,7 @@
 
 namespace facellava::cuda {
 
-enum class Fault : int { kNone, kQueryRow, kKeyRange, kKeyRow };
+enum class Fault : int { kNone, kQueryRow, kKeyRange, kKeyRow, kSameRow, kAddedRow, kMeanRow, kLabel };
 
 inline const char* fault_text(Fault f) {
   switch (f) {
@@ -13,6 +13,10 @@ inline const char* fault_text(Fault f) {
     case Fault::kQueryRow: return "attention: a sequence names a query row outside q";
     case Fault::kKeyRange: return "attention: a sequence names ranges outside the list of ranges";
     case Fault::kKeyRow: return "attention: a range names a row outside k and v";
+    case Fault::kSameRow: return "attention_backward: a sequence of stride 0";
+    case Fault::kAddedRow: return "scatter_add_rows, mean_rows_backward: an index names a row outside dx";
+    case Fault::kMeanRow: return "mean_rows: an index names a row outside x";
+    case Fault::kLabel: return "cross_entropy: a label outside the vocabulary";
   }
   return "an unknown fault";
 }
