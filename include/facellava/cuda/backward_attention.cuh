@@ -156,13 +156,56 @@ __device__ inline Index least_key(const KvRange& range, Index stride, Index firs
   return least;
 }
 
-// The gradients of a warp's key and value.
-template <int kChunks>
-struct KeyGradients {
+// What a block of the kernel below has at hand: rows of k and v, a warp one of them, whose gradients it sums.
+template <int kChunks, Access A>
+struct KeyBlock {
+  View<const float, Space, kDyn, kDyn, kDyn> d_o, o, q;
+  View<const float, Space, kDyn, kDyn> lse;
+  Mask mask;
+  float scale;
+  PairTile tile;
+  Index kv_head, group, first_row, row;
+  int lane, warp;
   float dk[kChunks] = {}, dv[kChunks] = {};
 
-  // Adds what the tile's queries [first, count) give. The whole warp calls.
-  __device__ void absorb(PairTile& tile, int first, int count, int lane, float scale) {
+  // Adds what the queries of s give to the keys of one of its ranges. before: keys of its earlier ranges, all: of all
+  // its ranges. The whole block calls.
+  __device__ void take(const Sequence& s, const KvRange& range, Index before, Index all) {
+    const Index least = least_key(range, s.stride, first_row), mine = key_number(range, s.stride, row);
+    if (least < 0) return;
+    // Query i sees the sequence's key j where i >= j - hidden; without a mask all do.
+    const Index hidden = all - s.q_count;
+    const auto first_query = [&](Index key) {
+      return mask == Mask::kCausal ? max(before + key - hidden, Index(0)) : Index(0);
+    };
+    for (Index head = kv_head * group; head < (kv_head + 1) * group; ++head)
+      for (Index i = first_query(least); i < s.q_count; i += kKeyTile) {
+        const int count = int(min(s.q_count - i, Index(kKeyTile)));
+        load(s, i, count, head);
+        __syncthreads();
+        if (mine >= 0) {
+          const Index from = max(first_query(mine) - i, Index(0));
+          if (from < count) absorb(int(from), count);
+        }
+        __syncthreads();
+      }
+  }
+
+ private:
+  // Queries [i, i + count) of s.
+  __device__ void load(const Sequence& s, Index i, int count, Index head) {
+    const auto query = [&](int t) { return s.q_first + (i + t) * s.stride; };
+    tile.load<A>(q, d_o, head, count, query);
+    for (int t = warp; t < count; t += kQueryTile) {
+      const float delta = dot(d_o, o, query(t), head, lane);
+      if (lane == 0) {
+        tile.lse[t] = lse(query(t), head);
+        tile.delta[t] = delta;
+      }
+    }
+  }
+  // The tile's queries [first, count). The whole warp calls.
+  __device__ void absorb(int first, int count) {
     tile.weigh(lane < count, lane, lane < count ? tile.lse[lane] : 0.f, lane < count ? tile.delta[lane] : 0.f, scale);
 #pragma unroll
     for (int c = 0; c < kChunks; ++c) {
@@ -185,59 +228,43 @@ __global__ void __launch_bounds__(kQueryTile* kWarp)
                          View<const float, Space, kDyn, kDyn, kDyn> k, View<const float, Space, kDyn, kDyn, kDyn> v,
                          Sequences sequences, Ranges ranges, Mask mask, float scale, int* fault) {
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
-  const Index kv_head = blockIdx.y, group = q.size(1) / k.size(1), first_row = Index(blockIdx.x) * kQueryTile,
-              row = first_row + warp;
-  PairTile tile(dynamic_shared<float>(), q.size(2), warp);
-  if (row < k.rows()) tile.load_own(k, v, kv_head, row, lane);
-  KeyGradients<kChunks> sums;
+  const Index kv_head = blockIdx.y, first_row = Index(blockIdx.x) * kQueryTile, row = first_row + warp;
+  KeyBlock<kChunks, A> block{.d_o = d_o,
+                             .o = o,
+                             .q = q,
+                             .lse = lse,
+                             .mask = mask,
+                             .scale = scale,
+                             .tile = PairTile(dynamic_shared<float>(), q.size(2), warp),
+                             .kv_head = kv_head,
+                             .group = q.size(1) / k.size(1),
+                             .first_row = first_row,
+                             .row = row,
+                             .lane = lane,
+                             .warp = warp};
+  if (row < k.rows()) block.tile.load_own(k, v, kv_head, row, lane);
 
   // Which sequences meet these rows: 32 at a look. Every warp finds the same, so barriers may follow.
   for (Index look = 0; look < sequences.rows(); look += kWarp) {
     bool bad = false, meets = false;
-    if (look + lane < sequences.rows()) {
+    if (look + lane < sequences.rows() && sequences(look + lane).q_count > 0) {
       const Sequence s = sequences(look + lane);
-      if (s.q_count > 0) {
-        const Fault f = check_backward(s, ranges, q.rows(), k.rows());
-        bad = f != Fault::kNone;
-        if (bad) report_fault(fault, f);
-        for (Index n = 0; n < s.ranges_count && !bad && !meets; ++n)
-          meets = least_key(ranges(s.ranges_first + n), s.stride, first_row) >= 0;
-      }
+      const Fault f = check_backward(s, ranges, q.rows(), k.rows());
+      bad = f != Fault::kNone;
+      if (bad) report_fault(fault, f);
+      for (Index n = 0; n < s.ranges_count && !bad && !meets; ++n)
+        meets = least_key(ranges(s.ranges_first + n), s.stride, first_row) >= 0;
     }
     if (__ballot_sync(kAllLanes, bad)) return;
     unsigned left = __ballot_sync(kAllLanes, meets);
     for (Index at = look; left != 0; ++at, left >>= 1) {
       if ((left & 1u) == 0) continue;
       const Sequence s = sequences(at);
-      const Index hidden = mask == Mask::kCausal ? count_keys(s, ranges) - s.q_count : 0;
-      Index before = 0;  // keys of earlier ranges
+      const Index all = count_keys(s, ranges);
+      Index before = 0;
       for (Index n = 0; n < s.ranges_count; ++n) {
         const KvRange range = ranges(s.ranges_first + n);
-        const Index least = least_key(range, s.stride, first_row);
-        // Query i sees the sequence's key j where i >= j - hidden; without a mask all do.
-        const auto first_query = [&](Index j) {
-          return mask == Mask::kCausal ? max(before + j - hidden, Index(0)) : Index(0);
-        };
-        const Index mine = row < k.rows() ? key_number(range, s.stride, row) : -1;
-        for (Index head = kv_head * group; least >= 0 && head < (kv_head + 1) * group; ++head)
-          for (Index i = first_query(least); i < s.q_count; i += kKeyTile) {
-            const int count = int(min(s.q_count - i, Index(kKeyTile)));
-            const auto query = [&](int t) { return s.q_first + (i + t) * s.stride; };
-            tile.load<A>(q, d_o, head, count, query);
-            for (int t = warp; t < count; t += kQueryTile) {
-              const float delta = dot(d_o, o, query(t), head, lane);
-              if (lane == 0) {
-                tile.lse[t] = lse(query(t), head);
-                tile.delta[t] = delta;
-              }
-            }
-            __syncthreads();
-            if (mine >= 0) {
-              const Index from = max(first_query(mine) - i, Index(0));
-              if (from < count) sums.absorb(tile, int(from), count, lane, scale);
-            }
-            __syncthreads();
-          }
+        block.take(s, range, before, all);
         before += range.count;
       }
     }
@@ -245,9 +272,9 @@ __global__ void __launch_bounds__(kQueryTile* kWarp)
   if (row >= k.rows()) return;
 #pragma unroll
   for (int c = 0; c < kChunks; ++c)
-    if (const Index d = c * kWarp + lane; d < tile.dim) {
-      dk(row, kv_head, d) += sums.dk[c];
-      dv(row, kv_head, d) += sums.dv[c];
+    if (const Index d = c * kWarp + lane; d < block.tile.dim) {
+      dk(row, kv_head, d) += block.dk[c];
+      dv(row, kv_head, d) += block.dv[c];
     }
 }
 

@@ -15,17 +15,21 @@ namespace facellava::cuda {
 
 // ---- products
 
-void BackwardDevice::multiply_dx(Mat dx, CMat dy, const Weight& w, Write write) {
-  if (dx.count() == 0) return;
+inline void check_dx_weight(const Weight& w) {
   if (w.rows == 0) throw Error(ErrorKind::kShape, "linear_dx: expected at least one output, found 0");
   if (is_block_format(w.format))
     throw Error(ErrorKind::kArgument,
                 std::string("linear_dx: expected f32, f16 or bf16 on this device, found ") + format_name(w.format));
   if (reinterpret_cast<std::uintptr_t>(w.data) % std::size_t(block_bytes(w.format)) != 0)
     throw Error(ErrorKind::kArgument, std::string("linear_dx: expected a matrix aligned for ") + format_name(w.format));
+  if (w.rows > 1) check_at_most(w.stride, w.width, "linear_dx: row of W and its stride", ErrorKind::kShape);
+}
+
+void BackwardDevice::multiply_dx(Mat dx, CMat dy, const Weight& w, Write write) {
+  if (dx.count() == 0) return;
+  check_dx_weight(w);
   check_rows_apart(dx, "linear_dx: dx");
   check_rows_apart(dy, "linear_dx: dy");
-  if (w.rows > 1) check_at_most(w.stride, w.width, "linear_dx: row of W and its stride", ErrorKind::kShape);
   DeviceState& dev = *state_;
   const CurrentDevice on(dev.device);
   Gemm g{.y = dx.data,

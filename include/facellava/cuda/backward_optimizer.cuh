@@ -152,7 +152,7 @@ struct SgdRule {
 
 // grid batch.blocks().
 template <class Rule>
-__global__ void __launch_bounds__(kUpdateThreads) update_kernel(UpdateBatch batch, Rule rule) {
+__global__ void __launch_bounds__(kUpdateThreads) update_kernel(const __grid_constant__ UpdateBatch batch, Rule rule) {
   const UpdateBlock here = find_update(batch);
   const TensorUpdate& t = batch.tensors[here.tensor];
   const Access access = batch.access[here.tensor];
@@ -206,7 +206,8 @@ __device__ double block_sum(double v) {
 
 // partial[block] = Σ dw² of a block's quads; grid batch.blocks().
 template <int kThreads>
-__global__ void __launch_bounds__(kThreads) square_kernel(View<double, Space, kDyn> partial, UpdateBatch batch) {
+__global__ void __launch_bounds__(kThreads)
+    square_kernel(View<double, Space, kDyn> partial, const __grid_constant__ UpdateBatch batch) {
   const UpdateBlock here = find_update(batch);
   const TensorUpdate& t = batch.tensors[here.tensor];
   const Index blocks = batch.end[here.tensor] - (Index(blockIdx.x) - here.block),
@@ -223,7 +224,8 @@ __global__ void __launch_bounds__(kThreads) square_kernel(View<double, Space, kD
 // totals[t] += Σ partial of tensor t; grid batch.count.
 template <int kThreads>
 __global__ void __launch_bounds__(kThreads)
-    add_squares_kernel(View<double, Space, kDyn> totals, View<const double, Space, kDyn> partial, UpdateBatch batch) {
+    add_squares_kernel(View<double, Space, kDyn> totals, View<const double, Space, kDyn> partial,
+                       const __grid_constant__ UpdateBatch batch) {
   const int t = blockIdx.x;
   double sum = 0;
   for (Index b = (t > 0 ? batch.end[t - 1] : 0) + threadIdx.x; b < batch.end[t]; b += kThreads) sum += partial(b);
