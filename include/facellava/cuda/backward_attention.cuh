@@ -13,13 +13,13 @@ namespace facellava::cuda {
 // The shared memory of a block, in floats: kKeyTile rows of a pair of views (k and v, or q and d_o), and of each warp a
 // row of the other pair. Rows of the tile have odd length: lanes read one column without bank conflicts.
 struct PairTile {
-  Index dim, step;
+  int dim, step;
   float *a, *b, *lse, *delta;     // [tile, step], [tile, step], [tile], [tile]
   float *own_a, *own_b, *p, *ds;  // a warp's [dim], [dim], [tile], [tile]
 
   __device__ PairTile(float* memory, Index head_size, int warp)
-      : dim(head_size),
-        step(head_size | 1),
+      : dim(int(head_size)),
+        step(dim | 1),
         a(memory),
         b(a + kKeyTile * step),
         lse(b + kKeyTile * step),
@@ -36,9 +36,9 @@ struct PairTile {
   template <Access A, class RowOf>
   __device__ void load(View<const float, Space, kDyn, kDyn, kDyn> x, View<const float, Space, kDyn, kDyn, kDyn> y,
                        Index head, int count, RowOf row_of) {
-    const int quads = int((dim + 3) / 4);
+    const int quads = (dim + 3) / 4;
     for (int n = threadIdx.x; n < count * quads; n += blockDim.x) {
-      const int i = n / quads, d = n % quads * 4, left = int(dim) - d;
+      const int i = n / quads, d = n % quads * 4, left = dim - d;
       const Index row = row_of(i);
       const Quad u = load_quad<A>(&x(row, head, d), left), v = load_quad<A>(&y(row, head, d), left);
 #pragma unroll
@@ -51,7 +51,7 @@ struct PairTile {
   }
   __device__ void load_own(View<const float, Space, kDyn, kDyn, kDyn> x, View<const float, Space, kDyn, kDyn, kDyn> y,
                            Index head, Index row, int lane) {
-    for (Index d = lane; d < dim; d += kWarp) {
+    for (int d = lane; d < dim; d += kWarp) {
       own_a[d] = x(row, head, d);
       own_b[d] = y(row, head, d);
     }
@@ -60,7 +60,7 @@ struct PairTile {
   __device__ void weigh(bool has, int lane, float of_lse, float of_delta, float scale) {
     float score = 0, along = 0;
     if (has)
-      for (Index d = 0; d < dim; ++d) {
+      for (int d = 0; d < dim; ++d) {
         score += own_a[d] * a[lane * step + d];
         along += own_b[d] * b[lane * step + d];
       }
@@ -126,7 +126,7 @@ __global__ void __launch_bounds__(kQueryTile* kWarp)
         tile.weigh(lane < count, lane, of_lse, of_delta, scale);
 #pragma unroll
         for (int c = 0; c < kChunks; ++c) {
-          const Index d = c * kWarp + lane;
+          const int d = c * kWarp + lane;
           if (d >= tile.dim) break;
           for (int j = 0; j < count; ++j) sum[c] += tile.ds[j] * tile.a[j * tile.step + d];
         }
@@ -136,7 +136,7 @@ __global__ void __launch_bounds__(kQueryTile* kWarp)
     if (i > last) continue;
 #pragma unroll
     for (int c = 0; c < kChunks; ++c)
-      if (const Index d = c * kWarp + lane; d < tile.dim) dq(row, head, d) = sum[c];
+      if (const int d = c * kWarp + lane; d < tile.dim) dq(row, head, d) = sum[c];
   }
 }
 
@@ -209,7 +209,7 @@ struct KeyBlock {
     tile.weigh(lane < count, lane, lane < count ? tile.lse[lane] : 0.f, lane < count ? tile.delta[lane] : 0.f, scale);
 #pragma unroll
     for (int c = 0; c < kChunks; ++c) {
-      const Index d = c * kWarp + lane;
+      const int d = c * kWarp + lane;
       if (d >= tile.dim) break;
       for (int i = first; i < count; ++i) {
         dk[c] += tile.ds[i] * tile.a[i * tile.step + d];
@@ -272,7 +272,7 @@ __global__ void __launch_bounds__(kQueryTile* kWarp)
   if (row >= k.rows()) return;
 #pragma unroll
   for (int c = 0; c < kChunks; ++c)
-    if (const Index d = c * kWarp + lane; d < block.tile.dim) {
+    if (const int d = c * kWarp + lane; d < block.tile.dim) {
       dk(row, kv_head, d) += block.dk[c];
       dv(row, kv_head, d) += block.dv[c];
     }

@@ -39,7 +39,7 @@ class Buffer {
 struct Options {
   int device = 0;
   std::size_t workspace_bytes = std::size_t(32) << 20;  // cuBLASLt's
-  std::size_t scratch_bytes = std::size_t(64) << 20;    // rows of a 16-bit matrix, widened to fp32
+  std::size_t scratch_bytes = std::size_t(64) << 20;    // rows of a 16-bit matrix in fp32, partial sums
 };
 
 // The right operand of a product, as it lies: rows of one element format.
