@@ -22,8 +22,8 @@ struct Case {
   Mask mask;
 };
 const std::vector<Case> kCases{
-    {{{0, 70, 0, 1}}, {{0, 70}}, Mask::kFull},
-    {{{0, 70, 0, 1}}, {{3, 70}}, Mask::kCausal},
+    {{{0, 37, 0, 1}}, {{0, 37}}, Mask::kFull},
+    {{{0, 45, 0, 1}}, {{3, 45}}, Mask::kCausal},
     {{{0, 30, 0, 1}, {30, 17, 1, 2}, {47, 23, 3, 2}},  // two answers behind one prefix
      {{0, 30}, {0, 30}, {30, 17}, {0, 30}, {47, 23}},
      Mask::kCausal},
@@ -51,7 +51,7 @@ void check_attention(const Case& c, Index heads, Index kv, Index d, Index gap) {
   cuda::BackwardDevice dev(test::kSmallDevice);
   const ArrayOnDevice<Sequence> sequences(dev, c.sequences);
   const ArrayOnDevice<KvRange> ranges(dev, c.ranges);
-  // exp of a sum of d terms of size about 3, and sums of up to 70 of them
+  // exp of a sum of d terms of size about 3, and sums of up to 45 of them, or of 70 queries behind one key
   check_op({q, k, v, od.as<float>(), ld.as<float>(), d_o},
            {Random<float>(n, heads * d, 7, 3), Random<float>(n, kv * d, 8, 1), Random<float>(n, kv * d, 9)}, {},
            64 * kEps, [&](auto& on, auto& in, auto& out, auto) {
@@ -70,12 +70,12 @@ void check_attention(const Case& c, Index heads, Index kv, Index d, Index gap) {
 }  // namespace
 
 TEST_CASE("attention: ranges shared and packed, causal tails, strides, grouped heads") {
-  for (auto [heads, kv, d, gap] : {std::array<Index, 4>{1, 1, 8, 4}, {4, 2, 24, 0}, {3, 1, 33, 3}})
+  for (auto [heads, kv, d, gap] : {std::array<Index, 4>{1, 1, 8, 4}, {3, 1, 33, 3}})
     for (const Case& c : kCases) {
       CAPTURE(&c - kCases.data());
       check_attention(c, heads, kv, d, gap);
     }
-  for (auto [heads, kv, d, gap] : {std::array<Index, 4>{1, 1, 64, 0}, {2, 1, 100, 4}, {1, 1, 130, 1}, {1, 1, 256, 0}})
+  for (auto [heads, kv, d, gap] : {std::array<Index, 4>{4, 2, 24, 0}, {1, 1, 100, 4}, {1, 1, 256, 0}})
     check_attention(kCases[2], heads, kv, d, gap);  // one case shows the wider kernels
   check_attention(many(), 2, 1, 12, 4);
 }
@@ -142,7 +142,7 @@ TEST_CASE("attention: hostile sequences and ranges are reported and touch nothin
 
 TEST_CASE("region attention, with a gradient of its bias and without; the scale of the bias") {
   for (auto [frames, tokens, heads, d] :
-       {std::array<Index, 4>{1, 1, 1, 3}, {2, 100, 2, 8}, {3, 17, 4, 35}, {2, 0, 1, 4}, {0, 0, 1, 4}}) {
+       {std::array<Index, 4>{1, 1, 1, 3}, {2, 40, 2, 8}, {3, 5, 3, 35}, {2, 0, 1, 4}, {0, 0, 1, 4}}) {
     CAPTURE(tokens);
     const Index n = frames * tokens;
     Random<float> q(n, heads * d, 1), k(frames * 9, heads * d, 2, 1), v(frames * 9, heads * d, 3),
@@ -156,7 +156,7 @@ TEST_CASE("region attention, with a gradient of its bias and without; the scale 
                                                Random<float>(frames * 9, heads * d, 7, 2),
                                                Random<float>(frames * 9, heads * d, 8), Random<float>(n, 9, 9, 2)};
     for (bool bias : {false, true})
-      // Sums of 100 terms, of products of weights below 1.
+      // Sums of 40 terms, of products of weights below 1.
       check_op({q, k, v, pd.as<float>(), d_o}, gradients, {}, 64 * kEps, [&](auto& dev, auto& in, auto& out, auto) {
         const auto run = [&](auto dbias) {
           region_attention_backward(dev, out[0].heads(heads), out[1].heads(heads), out[2].heads(heads), dbias,

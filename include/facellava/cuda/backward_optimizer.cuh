@@ -192,7 +192,7 @@ void update(const DeviceState& dev, std::string_view what, std::span<const Tenso
 inline constexpr Index kSquareBlocks = 256;  // of a tensor, at most
 struct SquareParts;
 
-// Thread 0 gets the sum of all threads' v. All threads must call.
+// Thread 0 gets the sum of all threads' v, once in a kernel. All threads must call.
 template <int kThreads>
 __device__ double block_sum(double v) {
   double* parts = shared_array<SquareParts, double, kThreads>();
@@ -201,7 +201,7 @@ __device__ double block_sum(double v) {
     __syncthreads();
     if (int(threadIdx.x) < half) parts[threadIdx.x] += parts[threadIdx.x + half];
   }
-  return parts[0];
+  return threadIdx.x == 0 ? parts[0] : 0;
 }
 
 // partial[block] = Σ dw² of a block's quads; grid batch.blocks().
