@@ -250,4 +250,32 @@ inline void widen(const DeviceState& dev, float* to, Weight w) {
          0, to, w);
 }
 
+// Error kArgument for a matrix that kernels cannot read: elements, and the scales of blocks, lie at whole steps.
+inline void check_readable(const Weight& w, std::string_view what) {
+  const std::size_t step = w.format == Format::kNf4 ? 1 : w.format == Format::kF32 ? 4 : 2;
+  if (reinterpret_cast<std::uintptr_t>(w.data) % step != 0)
+    throw Error(ErrorKind::kArgument, std::string(what) + ": expected a matrix aligned for " + format_name(w.format));
+  if (w.format == Format::kNf4 && !w.nf4.packed && w.rows > 0 && w.width > 0)
+    throw Error(ErrorKind::kArgument, std::string(what) + ": expected scales of an nf4 matrix, found none");
+}
+
+// f(wide, stride, first, n): rows [first, first + n) of w in fp32, all of them in turn: where they lie, or widened, as
+// many at a time as the scratch holds, by 32s where it holds that many: aligned blocks stay aligned. Errors: kCapacity
+// (no room for a row).
+template <class F>
+void each_wide_block(const DeviceState& dev, const char* what, const Weight& w, F&& f) {
+  if (w.format == Format::kF32)
+    return f(static_cast<const float*>(w.data), w.step / Index(sizeof(float)), Index(0), w.rows);
+  const Index room = Index(dev.scratch.size() / sizeof(float)) / w.width, block = room >= 32 ? room / 32 * 32 : room;
+  if (block == 0)
+    throw Error(ErrorKind::kCapacity, std::string(what) + ": expected scratch for a row of " + std::to_string(w.width) +
+                                          " fp32 numbers, found " + std::to_string(dev.scratch.size()) + " bytes");
+  float* wide = static_cast<float*>(dev.scratch.data());
+  for (Index first = 0; first < w.rows; first += block) {
+    const Index n = std::min(block, w.rows - first);
+    widen(dev, wide, {static_cast<const std::byte*>(w.data) + first * w.step, w.format, n, w.width, w.step, w.nf4});
+    f(wide, w.width, first, n);
+  }
+}
+
 }  // namespace facellava::cuda

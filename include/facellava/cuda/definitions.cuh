@@ -95,13 +95,10 @@ void check_rows_apart(const V& v, std::string_view what) {
   if (v.rows() > 1) check_at_most(v.stride, v.row_size(), std::string(what) + ", row and stride", ErrorKind::kShape);
 }
 
-// Error kArgument for a matrix that kernels cannot read: elements, and the scales of blocks, lie at whole steps.
-inline void check_readable(const Weight& w, std::string_view what) {
-  const std::size_t step = w.format == Format::kNf4 ? 1 : w.format == Format::kF32 ? 4 : 2;
-  if (reinterpret_cast<std::uintptr_t>(w.data) % step != 0)
-    throw Error(ErrorKind::kArgument, std::string(what) + ": expected a matrix aligned for " + format_name(w.format));
-  if (w.format == Format::kNf4 && !w.nf4.packed && w.rows > 0 && w.width > 0)
-    throw Error(ErrorKind::kArgument, std::string(what) + ": expected scales of an nf4 matrix, found none");
+void check_rows_apart(const Weight& w, std::string_view what) {
+  if (w.rows > 1)
+    check_at_most(w.step, row_bytes(w.format, w.width), std::string(what) + ", bytes of a row and step",
+                  ErrorKind::kShape);
 }
 
 void Device::multiply(Mat y, CMat x, const Weight& w, const float* bias, CMat residual) {
@@ -113,33 +110,25 @@ void Device::multiply(Mat y, CMat x, const Weight& w, const float* bias, CMat re
                 "linear: expected the residual to be y or to lie apart, found y at another stride");
   check_rows_apart(y, "linear: y");
   check_rows_apart(x, "linear: x");
-  if (w.rows > 1)
-    check_at_most(w.step, row_bytes(w.format, w.width), "linear: bytes of a row of W and its step", ErrorKind::kShape);
+  check_rows_apart(w, "linear: W");
   if (residual.data) check_rows_apart(residual, "linear: residual");
   DeviceState& dev = *state_;
   const CurrentDevice on(dev.device);
   if (y.rows() <= kGemvRows) return gemv(dev, y, x, w, bias, residual);
-  Gemm g{
-      y.data,   x.data,   static_cast<const float*>(w.data), bias,           residual.data, y.rows(), w.rows, w.width,
-      y.stride, x.stride, w.step / Index(sizeof(float)),     residual.stride};
-  if (w.format == Format::kF32) return matmul(dev, g);
-
-  // As many rows of W at a time as the scratch holds, by 32s where it holds that many: aligned blocks stay aligned.
-  const Index room = Index(dev.scratch.size() / sizeof(float)) / w.width, block = room >= 32 ? room / 32 * 32 : room;
-  if (block == 0)
-    throw Error(ErrorKind::kCapacity, "linear: expected scratch for a row of " + std::to_string(w.width) +
-                                          " fp32 numbers, found " + std::to_string(dev.scratch.size()) + " bytes");
-  float* wide = static_cast<float*>(dev.scratch.data());
-  g.w = wide;
-  g.w_stride = w.width;
-  for (Index first = 0; first < w.rows; first += block) {
-    g.out = std::min(block, w.rows - first);
-    widen(dev, wide, {static_cast<const std::byte*>(w.data) + first * w.step, w.format, g.out, w.width, w.step, w.nf4});
-    g.y = y.data + first;
-    if (bias) g.bias = bias + first;
-    if (residual.data) g.residual = residual.data + first;
-    matmul(dev, g);
-  }
+  each_wide_block(dev, "linear", w, [&](const float* wide, Index stride, Index first, Index n) {
+    matmul(dev, {.y = y.data + first,
+                 .x = x.data,
+                 .w = wide,
+                 .bias = bias ? bias + first : nullptr,
+                 .residual = residual.data ? residual.data + first : nullptr,
+                 .rows = y.rows(),
+                 .out = n,
+                 .in = w.width,
+                 .y_stride = y.stride,
+                 .x_stride = x.stride,
+                 .w_stride = stride,
+                 .residual_stride = residual.stride});
+  });
 }
 
 // ---- rows
@@ -254,3 +243,5 @@ void Device::argmax(View<int, Space, kDyn> ids, CMat logits) {
 }
 
 }  // namespace facellava::cuda
+
+#include "facellava/cuda/backward_definitions.cuh"

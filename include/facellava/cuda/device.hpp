@@ -43,7 +43,7 @@ class Buffer {
 struct Options {
   int device = 0;
   std::size_t workspace_bytes = std::size_t(32) << 20;  // cuBLASLt's
-  std::size_t scratch_bytes = std::size_t(64) << 20;    // rows of a matrix, widened to fp32
+  std::size_t scratch_bytes = std::size_t(64) << 20;    // rows of a matrix, widened to fp32; partial sums
 };
 
 // A matrix as it lies, in whatever format.
@@ -168,7 +168,7 @@ class Device {
     if (to.data != from.data || to.stride != from.stride) move_rows(to, from, Direction::kWithin);
   }
 
- private:
+ protected:
   enum class Direction { kUpload, kDownload, kWithin };
 
   static Weight weight_of(const Stored& w) {

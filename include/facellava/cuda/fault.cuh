@@ -15,7 +15,11 @@ enum class Fault : int {
   kGatheredRow,
   kSlot,
   kPosition,
-  kScoredId
+  kScoredId,
+  kSameRow,
+  kScatteredRow,
+  kMeanRow,
+  kLabel
 };
 
 inline const char* fault_text(Fault f) {
@@ -30,6 +34,10 @@ inline const char* fault_text(Fault f) {
     case Fault::kSlot: return "kv_append: a slot names a row outside the slabs";
     case Fault::kPosition: return "rope: a position lies outside the table";
     case Fault::kScoredId: return "log_prob: an id lies outside the row of logits";
+    case Fault::kSameRow: return "attention_backward: a sequence of stride 0";
+    case Fault::kScatteredRow: return "scatter_add_rows, mean_rows_backward: an index names a row outside dx";
+    case Fault::kMeanRow: return "mean_rows: an index names a row outside x";
+    case Fault::kLabel: return "cross_entropy: a label outside the vocabulary";
   }
   return "an unknown fault";
 }

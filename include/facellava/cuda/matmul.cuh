@@ -1,17 +1,21 @@
 // y = x Wᵀ + bias + residual in fp32 by cuBLASLt. Host code.
 //
 // cuBLASLt counts columns first: our row-major y [rows, out] is its D [out, rows], W [out, in] its A [in, out]
-// (transposed), x [rows, in] its B [in, rows]. The bias runs along D's rows; the residual is C with beta = 1 and may be
-// y itself. Compute type 32F: no TF32, no 16-bit products.
+// (transposed), x [rows, in] its B [in, rows]. An operand may lie turned, x as [in, rows], W as [in, out]: its
+// transpose flag is the other one then. The bias runs along D's rows; the residual is C with beta = 1 and may be y
+// itself. Compute type 32F: no TF32, no 16-bit products.
 #pragma once
 #include "facellava/cuda/runtime.cuh"
 
 namespace facellava::cuda {
 
+enum class Lies { kPlain, kTurned };
+
 struct Gemm {
   float* y;
   const float *x, *w, *bias, *residual;  // bias, residual may be null
   Index rows, out, in, y_stride, x_stride, w_stride, residual_stride;
+  Lies x_lies = Lies::kPlain, w_lies = Lies::kPlain;
 };
 
 using MatmulDesc = Owned<cublasLtMatmulDesc_t, cublasLtMatmulDescDestroy>;
@@ -26,14 +30,14 @@ struct MatmulPlan {
 
   MatmulPlan(const Gemm& g, std::size_t workspace_bytes) {
     check(cublasLtMatmulDescCreate(&desc.handle, CUBLAS_COMPUTE_32F, CUDA_R_32F), "describing a product");
-    set(CUBLASLT_MATMUL_DESC_TRANSA, CUBLAS_OP_T);
-    set(CUBLASLT_MATMUL_DESC_TRANSB, CUBLAS_OP_N);
+    set(CUBLASLT_MATMUL_DESC_TRANSA, g.w_lies == Lies::kPlain ? CUBLAS_OP_T : CUBLAS_OP_N);
+    set(CUBLASLT_MATMUL_DESC_TRANSB, g.x_lies == Lies::kPlain ? CUBLAS_OP_N : CUBLAS_OP_T);
     if (g.bias) {
       set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
       set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, g.bias);
     }
-    layout(a, g.in, g.out, g.w_stride);
-    layout(b, g.in, g.rows, g.x_stride);
+    layout(a, g.in, g.out, g.w_stride, g.w_lies);
+    layout(b, g.in, g.rows, g.x_stride, g.x_lies);
     layout(c, g.out, g.rows, g.residual ? g.residual_stride : g.y_stride);
     layout(d, g.out, g.rows, g.y_stride);
     check(cublasLtMatmulPreferenceCreate(&preference.handle), "describing a product");
@@ -52,7 +56,8 @@ struct MatmulPlan {
     check(cublasLtMatmulPreferenceSetAttribute(preference, key, &value, sizeof value), "describing a product");
   }
   // A single column may have any step in our views, never less than its length here.
-  static void layout(MatrixLayout& l, Index rows, Index columns, Index step) {
+  static void layout(MatrixLayout& l, Index rows, Index columns, Index step, Lies lies = Lies::kPlain) {
+    if (lies == Lies::kTurned) std::swap(rows, columns);
     check(cublasLtMatrixLayoutCreate(&l.handle, CUDA_R_32F, std::uint64_t(rows), std::uint64_t(columns),
                                      columns == 1 ? std::max(rows, step) : step),
           "describing a matrix");
