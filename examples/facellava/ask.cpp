@@ -140,10 +140,10 @@ void answer(AskOptions o) {
                    {"prompt", prepared[i].prompt},
                    {"landmarks_used", prepared[i].landmarks_used},
                    {"config", loaded.config},
-                   {"device", "cpu"},
-                   {"isa", cpu::isa_name(loaded.device.isa)},
+                   {"device", loaded.device},
                    {"precision", loaded.precision},
                    {"milliseconds", watch.milliseconds}});
+    if (loaded.device == "cpu") out.back()["isa"] = cpu::isa_name(loaded.cpu.isa);
     if (prepared[i].face) out.back()["face"] = described(*prepared[i].face);
     if (!prepared[i].gaps.empty()) out.back()["gaps"] = described(prepared[i].gaps);
   }

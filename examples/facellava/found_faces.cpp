@@ -54,7 +54,7 @@ std::vector<Prepared> prepare_faces(const Question& q, const Loaded& model) {
   const TowerConfig& tower = model.model->config().image;
   if (tower.layers == 0) throw Error(ErrorKind::kArgument, "the model has no tower for images");
   const media::Image image = read_picture_file(q.images[0]);
-  cpu::Device dev(model.device);
+  cpu::Device dev(model.cpu);
   const auto found = q.finder.open().find(dev, image.view());
   if (found.empty()) throw no_face(q.images[0]);
   std::vector<Prepared> out;
@@ -80,7 +80,7 @@ std::vector<Prepared> prepare_people(const Question& q, const Loaded& model) {
     seen = media::linspace_indices(v.frames, tower.block.frames);
     return often(v, seen);
   };
-  cpu::Device dev(model.device);
+  cpu::Device dev(model.cpu);
   faces::FaceFinder finder = q.finder.open();
   const People people =
       find_people(frames_of(q.video), choose, [&](const media::PixelView& frame) { return finder.find(dev, frame); });

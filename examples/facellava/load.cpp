@@ -2,8 +2,12 @@
 #include <chrono>
 #include <fstream>
 #include <iostream>
+#include <optional>
 
 #include "facellava/text/load_tokenizer.hpp"
+#ifdef FACELLAVA_TOOL_CUDA
+#include "models_cuda.hpp"
+#endif
 #include "options.hpp"
 #include "registry.hpp"
 
@@ -19,6 +23,10 @@ void ModelOptions::add_to(CLI::App& app) {
   app.add_option("--tower-heads", tower_heads, "Attention heads of the towers, where no file says them")
       ->check(CLI::PositiveNumber);
   app.add_option("--missing", missing, "What the checkpoint may lack: landmarks, towers")->delimiter(',');
+  app.add_option("--device", device,
+                 "cpu; cuda, which has never run on a GPU yet; auto: cuda where the tool has it and a device is found")
+      ->check(CLI::IsMember({"cpu", "cuda", "auto"}))
+      ->capture_default_str();
   app.add_option("--threads", threads, "Threads; 0: one a hardware thread")->capture_default_str();
   app.add_option("--isa", isa, "Instruction set: auto, portable, avx2, avx512, avx512bf16, amx")->capture_default_str();
   app.add_option(
@@ -62,6 +70,36 @@ std::string stored_precision(const facellava::io::Checkpoint& c) {
     if (entry.dtype == facellava::io::DType::kQ8) found = "q8";
   }
   return found;
+}
+
+#ifdef FACELLAVA_TOOL_CUDA
+// Why the CUDA device cannot be used for a configuration; free: its free memory.
+std::optional<std::string> cuda_is_missing(const std::string& config, std::size_t& free) {
+  try {
+    free = free_cuda_memory(config);
+    return std::nullopt;
+  } catch (const Error& e) {
+    return e.what();
+  }
+}
+#else
+std::optional<std::string> cuda_is_missing(const std::string&, std::size_t&) {
+  return "this tool was built without it: CMake found no nvcc, or FACELLAVA_CUDA is OFF";
+}
+std::unique_ptr<facellava::run::AnyModel> open_on_cuda(const std::string&, const facellava::run::ModelFolder&,
+                                                       const facellava::run::LoadOptions&) {
+  return nullptr;
+}
+#endif
+
+// cpu or cuda, of what was asked for. Error kDevice where cuda is asked for and missing.
+std::string choose_device(const std::string& asked, const std::string& config, std::size_t& free_on_cuda) {
+  if (asked == "cpu") return asked;
+  const auto reason = cuda_is_missing(config, free_on_cuda);
+  if (asked == "auto") std::cerr << "device: " << (reason ? "cpu, for CUDA is missing: " + *reason : "cuda") << "\n";
+  if (!reason) return "cuda";
+  if (asked == "cuda") throw Error(ErrorKind::kDevice, "--device cuda: " + *reason);
+  return "cpu";
 }
 
 std::string all_names() {
@@ -117,19 +155,21 @@ Loaded load(const ModelOptions& o) {
   if (o.precision != "auto" && o.precision != "f32")
     for (facellava::Format f : facellava::kFormats)
       if (o.precision == facellava::format_name(f)) options.convert = f;
-  options.services.memory_limit = o.memory_limit > 0 ? std::size_t(o.memory_limit * (1 << 20)) : available_memory();
+  const Entry entry = find_entry(o.config, folder);
+  std::size_t free = available_memory();
+  const std::string chosen = choose_device(o.device, entry.name, free);
+  options.services.memory_limit = o.memory_limit > 0 ? std::size_t(o.memory_limit * (1 << 20)) : free;
   if (o.verbose)
     options.services.log = [](facellava::LogLevel level, std::string_view text) {
       std::cerr << (level == facellava::LogLevel::kWarning ? "warning: " : "") << text << "\n";
     };
-  const Entry entry = find_entry(o.config, folder);
   auto tokenizer = o.tokenizer.empty()
                        ? facellava::text::load_tokenizer(o.folder)
                        : facellava::text::Tokenizer::from_file(
                              o.tokenizer, facellava::text::read_legacy(o.folder + "/tokenizer_config.json"));
-  auto model = entry.open(folder, options, device);
+  auto model = chosen == "cuda" ? open_on_cuda(entry.name, folder, options) : entry.open(folder, options, device);
   const std::chrono::duration<double, std::milli> spent = std::chrono::steady_clock::now() - start;
-  return {std::move(folder), std::move(tokenizer), std::move(model), device, entry.name,
+  return {std::move(folder), std::move(tokenizer), std::move(model), device, chosen, entry.name,
           precision,         spent.count(),        options.services};
 }
 

@@ -16,7 +16,7 @@ using facellava::Error;
 using facellava::ErrorKind;
 
 struct ModelOptions {
-  std::string folder, tokenizer, config, image_tower, video_tower, isa = "auto", precision = "auto";
+  std::string folder, tokenizer, config, image_tower, video_tower, device = "cpu", isa = "auto", precision = "auto";
   std::vector<std::string> missing;
   int tower_heads = 0, threads = 0;
   double memory_limit = 0;
@@ -38,8 +38,8 @@ struct Loaded {
   facellava::run::ModelFolder folder;
   facellava::text::Tokenizer tokenizer;
   std::unique_ptr<facellava::run::AnyModel> model;
-  facellava::cpu::Options device;
-  std::string config, precision;
+  facellava::cpu::Options cpu;  // of what works on the CPU: nets, and the model unless device says cuda
+  std::string device, config, precision;
   double milliseconds;
   facellava::Services services;  // of its sessions
 };

@@ -137,6 +137,20 @@ class Probe(ToolTest):
         self.assertGreater(checked, 0)
 
 
+class Devices(ToolTest):
+    def test_the_answer_names_the_device_that_was_taken(self):
+        ask = ("ask", "--model", self.probe / "model", "--question", "What emotion does this face show?", "--json",
+               "--config", "probe", "--max-new-tokens", 2)
+        self.assertEqual("cpu", json.loads(self.good(*ask))["device"])
+        done = self.call(*ask, "--device", "auto")
+        self.assertEqual(0, done.returncode, done.stderr)
+        taken = json.loads(done.stdout)["device"]
+        self.assertRegex(done.stderr.decode(), f"^device: {taken}")
+        if taken == "cpu":
+            self.refused(["--device cuda:"], *ask, "--device", "cuda")
+        self.refused(["--device", "tpu"], *ask, "--device", "tpu")
+
+
 class Diff(ToolTest):
     def setUp(self):
         super().setUp()

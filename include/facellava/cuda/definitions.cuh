@@ -59,6 +59,12 @@ Device& Device::operator=(Device&&) noexcept = default;
 
 Buffer Device::allocate(std::size_t bytes) { return Buffer(state_->device, bytes); }
 std::pmr::memory_resource* Device::memory() const { return &state_->memory; }
+std::size_t Device::free_memory() const {
+  const CurrentDevice on(state_->device);
+  std::size_t free = 0, all = 0;
+  check(cudaMemGetInfo(&free, &all), "asking for free device memory");
+  return free;
+}
 CUstream_st* Device::stream() const { return state_->stream; }
 
 void Device::synchronize() {

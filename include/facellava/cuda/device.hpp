@@ -81,6 +81,7 @@ class Device {
   Buffer allocate(std::size_t bytes);
   // Of device memory; lives as long as the device. Errors: as a Buffer's.
   std::pmr::memory_resource* memory() const;
+  std::size_t free_memory() const;  // bytes that the device can still give
   // Both return when the copy is done. Same sizes, rows may be strided.
   template <class T, class U, Index... D, Index... E>
   void upload(View<T, Space, D...> to, View<U, Host, E...> from) {
