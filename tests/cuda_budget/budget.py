@@ -92,15 +92,17 @@ def measured(kernels, old):
     wide = {}
     for k in kernels:
         if sass.SCALAR not in k.arguments:
-            wide.setdefault(variant(k), []).append(k.wide)
-    least = {v: {o: min(n[o] for n in found) for o in sass.WIDE_OPCODES if all(n[o] for n in found)} for v, found in wide.items()}
+            least = wide.setdefault(variant(k), dict(k.wide))
+            least.update({opcode: min(n, k.wide[opcode]) for opcode, n in least.items()})
+    wide = {v: {opcode: n for opcode, n in least.items() if n} for v, least in sorted(wide.items())}
     new = {"ops": old.get("ops", [])}
     for arch in sorted({k.arch for k in kernels}):
         of_arch = [k for k in kernels if k.arch == arch]
-        new[arch] = {"registers": max(k.registers for k in of_arch), "occupancy": min(occupancy_of(k, old) for k in of_arch)}
+        registers, occupancy = max(k.registers for k in of_arch), min(occupancy_of(k, old) for k in of_arch)
+        new[arch] = {"registers": registers, "occupancy": occupancy}
     new |= {
         "shared": max(k.shared for k in kernels),
-        "wide": {v: opcodes for v, opcodes in sorted(least.items()) if opcodes},
+        "wide": {v: least for v, least in wide.items() if least},
         "calls": sorted(set().union(*(k.calls for k in kernels))),
     }
     return new | {key: old[key] for key in ("dynamic_shared", "fp64", "spills") if key in old}
@@ -134,9 +136,9 @@ def main():
 
     tools = sass.find_tools(o.tools)
     if not tools:
-        print(f"Skipped: {' and '.join(sass.TOOLS)} were not found in {', '.join(map(str, o.tools))} or PATH")
+        print(f"Skipped: {' and '.join(sass.TOOLS)} were not found in {', '.join([*o.tools, 'PATH'])}")
         return SKIPPED
-    file = json.loads(o.budgets.read_text()) if o.budgets.exists() else {"nvcc": "", "kernels": {}}
+    file = json.loads(o.budgets.read_text())
     nvcc, budgets = ".".join(o.nvcc.split(".")[:2]), file["kernels"]
     if nvcc != file["nvcc"] and not o.write:
         print(f"Skipped: the budgets are for nvcc {file['nvcc']}, and this is {nvcc}; --write makes them anew")
@@ -147,12 +149,14 @@ def main():
         return SKIPPED
     if o.write:
         families = sorted({k.family for k in kernels})
-        budgets = {f: measured([k for k in kernels if k.family == f], budgets.get(f, {})) for f in families}
+        of = lambda family: [k for k in kernels if k.family == family]
+        budgets = {f: measured(of(f), budgets.get(f, {})) for f in families}
         o.budgets.write_text(written(nvcc, budgets))
     if o.list:
         print("\n".join(table(kernels, budgets)))
     faults = check(kernels, budgets)
-    print("\n".join(faults))
+    for fault in faults:
+        print(fault)
     print(f"{len(kernels)} instances of {len({k.family for k in kernels})} kernels on "
           f"{', '.join(sorted({k.arch for k in kernels}))}: {len(faults)} faults")
     return int(bool(faults))

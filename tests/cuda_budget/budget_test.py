@@ -73,7 +73,8 @@ class Budgets(unittest.TestCase):
 
     def test_occupancy(self):
         self.budgets[ATTENTION]["dynamic_shared"]["1"] = 74880
-        self.expect("attention_kernel<1, float, Access::kScalar> on sm_90: occupancy: expected at least 0.75, found 0.375")
+        self.expect("attention_kernel<1, float, Access::kScalar> on sm_90: occupancy: "
+                    "expected at least 0.75, found 0.375")
 
     def test_spills(self):
         kernel = "attention_kernel<1, float, Access::kScalar> on sm_90"
@@ -87,7 +88,8 @@ class Budgets(unittest.TestCase):
 
     def test_double(self):
         del self.budgets[UPDATE]["fp64"]
-        self.expect("update_kernel<SgdRule> on sm_90: instructions in double: expected none, or a reason in the budget, found 2")
+        self.expect("update_kernel<SgdRule> on sm_90: instructions in double: "
+                    "expected none, or a reason in the budget, found 2")
 
     def test_calls(self):
         self.budgets[UPDATE]["calls"] = []

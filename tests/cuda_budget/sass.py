@@ -112,7 +112,8 @@ def read(arch, usage, listing):
         of = {key: int(n) for key, n in re.findall(r"([A-Z]+)(?:\[\d+\])?:(\d+)", numbers)}
         name = Name(mangled)
         reserved = RESERVED_SHARED if arch >= "sm_90" else 0  # which cuobjdump counts in from sm_90 on
-        kernels[mangled] = Kernel(arch, name.family, name.arguments, of["REG"], of["STACK"], max(of["SHARED"] - reserved, 0))
+        shared = max(of["SHARED"] - reserved, 0)
+        kernels[mangled] = Kernel(arch, name.family, name.arguments, of["REG"], of["STACK"], shared)
     bounded = code = None
     words = 0
     for line in listing.splitlines():
@@ -127,7 +128,8 @@ def read(arch, usage, listing):
             words -= 1
         elif code and (said := re.match(r"\s+/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9_.]*)(.*)", line)):
             code.opcodes[said[1]] += 1
-            if said[1].startswith("CALL") and (called := re.search(r"`\((?:\$__internal_\d+_\$)?([^.)][^)]*)\)", said[2])):
+            called = re.search(r"`\((?:\$__internal_\d+_\$)?([^.)][^)]*)\)", said[2])
+            if said[1].startswith("CALL") and called:  # a target that begins with a dot is a place in the kernel itself
                 code.calls.add(called[1])
     return list(kernels.values())
 
