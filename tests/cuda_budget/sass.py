@@ -39,7 +39,7 @@ class Kernel:
     registers: int
     stack: int
     shared: int  # static, without the reserved part
-    threads: int = 0  # of a block, at most: the kernel's __launch_bounds__
+    threads: int = 1024  # of a block, at most: the kernel's __launch_bounds__, else CUDA's limit
     opcodes: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     calls: set = dataclasses.field(default_factory=set)
 
@@ -95,7 +95,7 @@ class Name:
             kind = self.item()
             value = self.take(r"(n?)(\d+)E")
             number = "-" * bool(value[1]) + value[2]
-            if kind == "Access":
+            if kind == "Access":  # the order of cuda/warp.cuh
                 return WIDE if number == "1" else SCALAR
             return number if kind in ("int", "long") else f"{kind}({number})"
         if self.text[self.at] == "N" or self.text[self.at].isdigit():
@@ -123,7 +123,7 @@ def read(arch, usage, listing):
             code = kernels.get(section[1])
         elif "nvinfo :" in line:
             words = 3 if "EIATTR_MAX_THREADS" in line else 0
-        elif words and (word := re.search(r"\.word\s+0x([0-9a-f]+)$", line)):
+        elif words and bounded and (word := re.search(r"\.word\s+0x([0-9a-f]+)$", line)):
             bounded.threads = int(word[1], 16) * (bounded.threads if words < 3 else 1)
             words -= 1
         elif code and (said := re.match(r"\s+/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9_.]*)(.*)", line)):

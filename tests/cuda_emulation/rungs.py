@@ -88,9 +88,9 @@ Written by a script from the tests' labels and results, not by hand:
 
 **@NEVER@No CUDA speed has been measured.**
 
-- **built**: nvcc compiles it for sm_80 and sm_90 and the test program, linked against the real cudart and cuBLASLt, has a test that names it (`cuda_compile`).
+- **built**: nvcc compiles it, by default for sm_80 and sm_90, and the test program, linked against the real cudart and cuBLASLt, has a test that names it (`cuda_compile`).
 - **budgeted**: its kernels keep their budgets of registers, occupancy, wide accesses and spills, none of which says how fast they are (`cuda_budget`; [tests/cuda_budget/budgets.json](../tests/cuda_budget/budgets.json)). –: it launches no kernel of its own.
-- **emulated**: a test that names it passed where the same source runs on the CPU: plain, under ASan + UBSan, under TSan (`test_cuda_emulation_*`).
+- **emulated**: a test that names it passed where the same source runs on the CPU: plain, under ASan + UBSan (asan), under TSan (tsan); the modes that passed (`test_cuda_emulation_*`).
 - **planned**: the real cuBLASLt accepts the attributes of its products (`cuda_descriptors`). –: it multiplies no matrices by cuBLASLt.
 - **run**: its tests passed on a GPU (`cuda_gpu`).
 """
