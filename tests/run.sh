@@ -8,6 +8,12 @@ source "$root/cmake/debian_packages.sh"
 install_packages g++ cmake ninja-build libeigen3-dev nlohmann-json3-dev libstb-dev libcli11-dev doctest-dev python3 python3-pip \
   pkg-config libavformat-dev libavcodec-dev libswscale-dev libavutil-dev libturbojpeg0-dev
 
+# Toolkits may come without these two. Where they cannot be had either, the test cuda_budget is skipped.
+if command -v nvcc >/dev/null && ! { command -v cuobjdump && command -v nvdisasm; } >/dev/null && [ ! -d "$build/cuda_tools" ]; then
+  python3 -m pip install --quiet --no-deps --target "$build/cuda_tools" \
+    nvidia-cuda-cuobjdump==13.5.37 nvidia-cuda-nvdisasm==13.5.37 || echo "cuobjdump and nvdisasm could not be installed"
+fi
+
 options=()
 # The full set of golden tensors, where it stands beside the repository; else the selection in tests/goldens.
 [ -d "$root/../shared/goldens/model_tiny" ] && options+=("-DFACELLAVA_GOLDENS=$(cd "$root/../shared/goldens" && pwd)")

@@ -69,7 +69,7 @@ void check_attention(const Case& c, Index heads, Index kv, Index d, Index gap) {
 
 }  // namespace
 
-TEST_CASE("attention: ranges shared and packed, causal tails, strides, grouped heads") {
+TEST_CASE("attention_backward: ranges shared and packed, causal tails, strides, grouped heads") {
   for (auto [heads, kv, d, gap] : {std::array<Index, 4>{1, 1, 8, 4}, {3, 1, 33, 3}})
     for (const Case& c : kCases) {
       CAPTURE(&c - kCases.data());
@@ -80,7 +80,7 @@ TEST_CASE("attention: ranges shared and packed, causal tails, strides, grouped h
   check_attention(many(), 2, 1, 12, 4);
 }
 
-TEST_CASE("attention: a key's gradient takes nothing from a query that does not see it") {
+TEST_CASE("attention_backward: a key's gradient takes nothing from a query that does not see it") {
   cuda::BackwardDevice dev(test::kSmallDevice);
   Random<float> x(4, 8, 1), zero(4, 8, 2, 0, 0), bad = x, lse(4, 1, 3, 0, 0);
   for (Index c = 0; c < 8; ++c) bad.matrix()(0, c) = std::numeric_limits<float>::quiet_NaN();
@@ -93,7 +93,7 @@ TEST_CASE("attention: a key's gradient takes nothing from a query that does not 
     for (Index i = 0; i < 32; ++i) CHECK(std::isnan(now.values[std::size_t(i)]) == (i < 8));
 }
 
-TEST_CASE("attention: hostile sequences and ranges are reported and touch nothing") {
+TEST_CASE("attention_backward: hostile sequences and ranges are reported and touch nothing") {
   cuda::BackwardDevice dev(test::kSmallDevice);
   Random<float> q(10, 8, 1), k(20, 8, 2), dq(10, 8, 3), lse(10, 2, 4), dk(20, 8, 5), wide(2, 257, 6), one(2, 1, 7);
   OnDevice Q(dev, q), K(dev, k), DQ(dev, dq), L(dev, lse), DK(dev, dk), DV(dev, dk), W(dev, wide), One(dev, one);
@@ -140,7 +140,7 @@ TEST_CASE("attention: hostile sequences and ranges are reported and touch nothin
         }) == ErrorKind::kShape);
 }
 
-TEST_CASE("region attention, with a gradient of its bias and without; the scale of the bias") {
+TEST_CASE("region_attention_backward, region_bias_backward: with a gradient of the bias and without") {
   for (auto [frames, tokens, heads, d] :
        {std::array<Index, 4>{1, 1, 1, 3}, {2, 40, 2, 8}, {3, 5, 3, 35}, {2, 0, 1, 4}, {0, 0, 1, 4}}) {
     CAPTURE(tokens);
@@ -175,7 +175,7 @@ TEST_CASE("region attention, with a gradient of its bias and without; the scale 
              });
 }
 
-TEST_CASE("region attention: shapes beyond the kernels") {
+TEST_CASE("region_attention_backward: shapes beyond the kernels") {
   cuda::BackwardDevice dev(test::kSmallDevice);
   Random<float> x(3, 8, 1), p(3, 2 * 33, 2), k(66, 8, 3), one(1, 8, 4), nine(1, 18, 5);
   OnDevice X(dev, x), P(dev, p), K(dev, k), One(dev, one), Nine(dev, nine);

@@ -15,7 +15,7 @@ using test::kWrites;
 using test::OnDevice;
 using test::Random;
 
-TEST_CASE("linear: gradients of x, W and bias, odd sizes and strides, absent gradients") {
+TEST_CASE("linear_dx, linear_dw: odd sizes and strides, absent gradients") {
   for (auto [m, n, k] :
        {std::array<Index, 3>{0, 3, 5}, {1, 1, 1}, {1, 9, 33}, {7, 33, 18}, {40, 36, 64}, {29, 50, 130}})
     for (Write how : kWrites) {
@@ -38,7 +38,7 @@ TEST_CASE("linear: gradients of x, W and bias, odd sizes and strides, absent gra
     }
 }
 
-TEST_CASE("linear: the gradient of x through a matrix in any format, whole or in blocks") {
+TEST_CASE("linear_dx: a matrix in any format, whole or in blocks") {
   ref::Device ref;
   const Index m = 5, n = 71;
   for (Format format : kFormats) {
@@ -60,7 +60,7 @@ TEST_CASE("linear: the gradient of x through a matrix in any format, whole or in
   }
 }
 
-TEST_CASE("linear: what cannot work is an Error") {
+TEST_CASE("linear_dx, linear_dw: what cannot work is an Error") {
   cuda::BackwardDevice dev({.workspace_bytes = 0, .scratch_bytes = 16});
   Random<float> x(2, 8, 1), dy(2, 6, 2);
   OnDevice X(dev, x), Y(dev, dy);
@@ -82,7 +82,7 @@ TEST_CASE("linear: what cannot work is an Error") {
   dev.synchronize();
 }
 
-TEST_CASE("rows that meet in one row, and means of rows") {
+TEST_CASE("scatter_add_rows, embed_dw, mean_rows, mean_rows_backward: rows that meet in one row") {
   std::vector<int> ids{2, -1, 0, 2, 5, 2}, many;
   for (int i = 0; i < 150; ++i) many.push_back(i * 7 % 11 - 1);
   for (Index n : {1, 7, 32, 130, 1100}) {
@@ -142,7 +142,7 @@ TEST_CASE("indices and labels out of range are reported and touch nothing") {
   CHECK(X.get().values != x.values);
 }
 
-TEST_CASE("norms: odd widths, strides, absent gradients") {
+TEST_CASE("rms_norm_backward, layer_norm_backward: odd widths, strides, absent gradients") {
   for (auto [m, n] : {std::array<Index, 2>{0, 7}, {1, 1}, {37, 8}, {37, 33}, {2, 130}, {3, 513}, {2, 1028}})
     for (Write how : kWrites) {
       CAPTURE(n);
@@ -172,7 +172,7 @@ TEST_CASE("norms: odd widths, strides, absent gradients") {
     }
 }
 
-TEST_CASE("gelu, swiglu, fill; in place") {
+TEST_CASE("gelu_backward, swiglu_backward, fill: in place") {
   for (Index n : {1, 7, 32, 132, 1100}) {
     CAPTURE(n);
     const Index m = 5;
@@ -204,7 +204,7 @@ TEST_CASE("gelu, swiglu, fill; in place") {
   });
 }
 
-TEST_CASE("cross entropy: rows of all sizes, labels that do not count") {
+TEST_CASE("cross_entropy: rows of all sizes, labels that do not count") {
   for (Index n : {4, 17, 1000, 2500}) {
     CAPTURE(n);
     // Logits of size 4: the exponential's error is its argument's, of size 16 at most; sums of n positive terms.
@@ -219,7 +219,7 @@ TEST_CASE("cross entropy: rows of all sizes, labels that do not count") {
            });
 }
 
-TEST_CASE("losses of labels") {
+TEST_CASE("binary_cross_entropy, regression_loss: targets that do not count") {
   for (Index n : {1, 7, 300}) {
     Random<float> targets(5, n, 3);
     for (std::size_t i = 0; i < targets.values.size(); ++i) targets.values[i] = float(int(i % 4) - 1) / 2;

@@ -142,7 +142,7 @@ TEST_CASE("adamw: bf16 weights, with an fp32 master and without") {
     }
 }
 
-TEST_CASE("steps and sums of many tensors in a launch are those of each alone") {
+TEST_CASE("adamw, sgd, sum_squares: many tensors in a launch as each alone") {
   cuda::BackwardDevice dev(test::kSmallDevice);
   struct Tensor {
     OnDevice w, m, v, g;
@@ -217,7 +217,7 @@ TEST_CASE("steps and sums of many tensors in a launch are those of each alone") 
   dev.adamw({}, kAdamW, 1);
 }
 
-TEST_CASE("sums of squares: a gradient that is not finite shows") {
+TEST_CASE("sum_squares: a gradient that is not finite shows") {
   cuda::BackwardDevice dev(test::kSmallDevice);
   for (float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
     Random<float> g(3, 50, 1);

@@ -42,7 +42,7 @@ TEST_CASE("embed and add_rows: every format, odd widths, strides, misaligned mat
       }
 }
 
-TEST_CASE("embed, add_rows and gather_rows from views with strided rows") {
+TEST_CASE("embed, add_rows, gather_rows: from views with strided rows") {
   ref::Device ref;
   cuda::Device dev(test::kSmallDevice);
   const std::vector<int> index{2, -1, 4, 0};

@@ -14,6 +14,10 @@
 namespace facellava::cuda {
 
 inline constexpr int kQueryTile = 8, kKeyTile = kWarp, kMaxHeadSize = 256;
+// Blocks on a multiprocessor that a kernel with a warp a query leaves registers for, 0: as ptxas likes. For short heads
+// it would choose six and spill.
+template <int kChunks>
+inline constexpr int kQueryBlocks = kChunks == 1 ? 4 : 0;
 
 using Sequences = View<const Sequence, Space, kDyn>;
 using Ranges = View<const KvRange, Space, kDyn>;
@@ -128,7 +132,7 @@ struct OnlineSoftmax {
 // o, q [r, H, D], lse [r, H], k, v [slab rows, Hkv, D]; D at most 32 kChunks; grid (any, H).  =
 // Rows that no sequence names stay. Nothing to see gives o = 0, lse = 0.
 template <int kChunks, class T, Access A>
-__global__ void __launch_bounds__(kQueryTile* kWarp)
+__global__ void __launch_bounds__(kQueryTile* kWarp, kQueryBlocks<kChunks>)
     attention_kernel(View<float, Space, kDyn, kDyn, kDyn> o, View<float, Space, kDyn, kDyn> lse,
                      View<const float, Space, kDyn, kDyn, kDyn> q, View<const T, Space, kDyn, kDyn, kDyn> k,
                      View<const T, Space, kDyn, kDyn, kDyn> v, Sequences sequences, Ranges ranges, Mask mask,

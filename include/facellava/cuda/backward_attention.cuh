@@ -90,7 +90,7 @@ __device__ inline Index count_keys(const Sequence& s, Ranges ranges) {
 
 // dq, d_o, o, q [r, H, D], lse [r, H], k, v [slab rows, Hkv, D]; D at most 32 kChunks; grid (any, H).  =
 template <int kChunks, Access A>
-__global__ void __launch_bounds__(kQueryTile* kWarp)
+__global__ void __launch_bounds__(kQueryTile* kWarp, kQueryBlocks<kChunks>)
     attention_dq_kernel(View<float, Space, kDyn, kDyn, kDyn> dq, View<const float, Space, kDyn, kDyn, kDyn> d_o,
                         View<const float, Space, kDyn, kDyn, kDyn> o, View<const float, Space, kDyn, kDyn> lse,
                         View<const float, Space, kDyn, kDyn, kDyn> q, View<const float, Space, kDyn, kDyn, kDyn> k,

@@ -6,6 +6,8 @@
 namespace facellava::cuda {
 
 inline constexpr int kRowThreads = 128;
+// Blocks on a multiprocessor that kv_append leaves registers for; ptxas would choose sixteen and spill.
+inline constexpr int kAppendBlocks = 12;
 
 // y[i] = or += W[ids[i]]; a block a row. y [r, n], ids [r], W [m, n]. kAssign: rows with a negative id stay.
 template <Format F, Access A>
@@ -46,7 +48,7 @@ inline void read_rows(const DeviceState& dev, std::string_view what, View<float,
 
 // slab_k[slots[i]] = k[i], and v alike; a block a row. All [rows, width], the heads of a row side by side.
 template <class T, Access A>
-__global__ void __launch_bounds__(kRowThreads)
+__global__ void __launch_bounds__(kRowThreads, kAppendBlocks)
     kv_append_kernel(View<T, Space, kDyn, kDyn> slab_k, View<T, Space, kDyn, kDyn> slab_v,
                      View<const float, Space, kDyn, kDyn> k, View<const float, Space, kDyn, kDyn> v,
                      View<const int, Space, kDyn> slots, int* fault) {
