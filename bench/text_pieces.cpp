@@ -1,6 +1,7 @@
 // Prefill and decode of the 7B decoder, with 1, 4 or all 32 of its layers.
 #include "bound_weights.hpp"
 #include "facellava/models/configs.hpp"
+#include "facellava/models/cost.hpp"
 #include "facellava/models/llama.hpp"
 #include "pieces.hpp"
 
@@ -59,12 +60,9 @@ struct TextState {
     Text::logits(dev, logits, facellava::rows(hidden, rows - 1, 1), params);
     argmax(dev, View<int, Host, kDyn>(&word, 1), logits);
   }
-  Work work(Unit unit) {
-    const double d = C.block.dim, f = C.block.ffn, r = rows, keys = past + (rows + 1) / 2.;
-    const double layer = 2 * r * (4 * d * d + 3 * d * f) + 4 * r * keys * d;
-    const double kv = double(C.layers) * double(past + rows) * 2 * d * double(sizeof(typename Kv::Element));
-    const double unread = double(C.vocab - rows) * double(row_bytes(params.embed_tokens.format, C.block.dim));
-    return {C.layers * layer + 2 * d * C.vocab, double(matrix_bytes(visitor())) - unread + kv, unit};
+  Work work(Unit unit, Format weights) {
+    const Cost cost = decoder_cost(C, weights, 1, past, rows, 1, double(sizeof(typename Kv::Element)));
+    return {cost.operations, cost.bytes, unit};
   }
 
   cpu::Device& dev;
@@ -90,7 +88,7 @@ Piece text_piece(cpu::Device& dev, const PieceOptions& o) {
     state->bound.fill_random(state->visitor());
   else
     state->bound.read(o.from, io::kOfficial, state->visitor());
-  Piece piece{[state] { state->run(); }, state->work(unit_of(o.weights, dev)), decode ? 1. : 0};
+  Piece piece{[state] { state->run(); }, state->work(unit_of(o.weights, dev), o.weights), decode ? 1. : 0};
   if (!o.from.empty()) {
     const auto ids = read_floats(o.from + "/input.npy", state->rows);
     state->ids.assign(ids.begin(), ids.end());

@@ -1,6 +1,7 @@
 // The image and video towers, the projector and the fusion, for one image or one clip of eight frames.
 #include "bound_weights.hpp"
 #include "facellava/models/configs.hpp"
+#include "facellava/models/cost.hpp"
 #include "facellava/models/face_llava.hpp"
 #include "pieces.hpp"
 
@@ -35,11 +36,9 @@ struct TowerState {
     const View<const float, Host, kDyn, kPixels> frames(pixels.data(), kFrames);
     Eye::forward(dev, cache, frames, params, rows.layout(), [](int, auto) {});
   }
-  static Work work(Unit unit, Index bytes) {
-    const double d = C.block.dim, f = C.block.ffn, tokens = C.tokens(), r = tokens * double(kFrames);
-    double layer = 2 * r * (4 * d * d + 2 * d * f) + 4 * r * tokens * d;
-    if (kFrames > 1) layer += 2 * r * 4 * d * d + 4 * r * double(kFrames) * d;
-    return {C.run_layers * layer + 2 * r * d * Eye::kPixels, double(bytes) * C.run_layers / C.layers, unit};
+  static Work work(Unit unit, Format weights) {
+    const Cost cost = tower_cost(C, weights);
+    return {cost.operations, cost.bytes, unit};
   }
 
   cpu::Device& dev;
@@ -60,7 +59,7 @@ Piece tower_piece(cpu::Device& dev, const PieceOptions& o) {
     state->bound.fill_random(state->visitor());
   else
     state->bound.read(o.from, kRules, state->visitor());
-  Piece piece{[state] { state->run(); }, State::work(unit_of(o.weights, dev), matrix_bytes(state->visitor()))};
+  Piece piece{[state] { state->run(); }, State::work(unit_of(o.weights, dev), o.weights)};
   if (!o.from.empty()) {
     state->pixels = read_floats(o.from + "/input.npy", State::kFrames * State::kPixels);
     state->run();

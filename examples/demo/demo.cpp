@@ -7,8 +7,8 @@
 #include <iostream>
 
 #include "../facellava/picture_file.hpp"
+#include "../train_mini/open_model.hpp"
 #include "facellava/media/write_png.hpp"
-#include "facellava/models/configs.hpp"
 #include "interview.hpp"
 #include "pictures.hpp"
 #include "rendered.hpp"
@@ -25,8 +25,6 @@ struct Options {
   int threads = 0;
 };
 
-constexpr FaceLlavaConfig kModel = configs::kFaceLlavaMini;
-
 class Demo {
  public:
   explicit Demo(const Options& o) : options_(o), pipeline_(open(o)), seeker_(open_nets(o)) {}
@@ -39,7 +37,8 @@ class Demo {
     show(seeker_.in_picture(fs::path(file).stem().string(), file, std::move(picture)));
   }
   void video(const std::string& file) {
-    show(seeker_.in_clip(fs::path(file).stem().string(), file, tool::frames_of(file), kModel.video.block.frames));
+    show(seeker_.in_clip(fs::path(file).stem().string(), file, tool::frames_of(file),
+                         train_mini::kConfig.video.block.frames));
   }
   void clip() {
     const synthetic_faces::Sample sample = [&] {
@@ -54,7 +53,7 @@ class Demo {
         f(i, frames[i] / kRate, sample.frames[std::size_t(frames[i])].view());
       return info;
     };
-    show(seeker_.in_clip("clip", "a rendered clip", source, kModel.video.block.frames));
+    show(seeker_.in_clip("clip", "a rendered clip", source, train_mini::kConfig.video.block.frames));
   }
   void fake() {
     const Swap swap = [&] {
@@ -81,7 +80,7 @@ class Demo {
   run::Pipeline open(const Options& o) {
     const auto stage = stages_.in("opening the model");
     const run::ModelFolder folder({o.model.empty() ? (fs::path(o.folder) / "model").string() : o.model});
-    return run::open_pipeline<kModel, cpu::Device>(folder, {}, cpu::Options{.threads = o.threads});
+    return train_mini::open_model(folder, o.threads);
   }
   FaceSeeker open_nets(const Options& o) {
     const auto stage = stages_.in("opening the nets");

@@ -1,7 +1,9 @@
 // facellava plan: the memory that questions will take, of a folder or of a configuration whose weights need not be
 // there.
+#include <cstdio>
 #include <iostream>
 
+#include "facellava/models/cost.hpp"
 #include "options.hpp"
 #include "registry.hpp"
 
@@ -12,7 +14,7 @@ using namespace facellava;
 
 struct PlanOptions {
   run::FolderOptions folder;
-  std::string config, weights = "auto", isa = "auto";
+  std::string config, weights = "auto", isa = "auto", device;
   Index batch = 1, tokens = 64, reserve = 256, images = 0, videos = 0, chunk = 512;
   int threads = 0;
   bool json = false;
@@ -22,6 +24,61 @@ std::optional<Format> weights_format(const std::string& name) {
   for (Format f : kFormats)
     if (name == format_name(f)) return f;
   return std::nullopt;
+}
+
+struct Bound {
+  std::string what;
+  Cost cost;
+};
+// What the questions are made of, on a machine of kMachines.
+std::vector<Bound> bounds_of(const PlanOptions& o, const FaceLlavaConfig& c, Format weights, Index rows) {
+  constexpr double kKeyBytes = 2;  // bf16
+  std::vector<Bound> bounds;
+  if (o.images > 0) bounds.push_back({"a picture through its tower", tower_cost(c.image, weights)});
+  if (o.videos > 0) bounds.push_back({"a video through its tower", tower_cost(c.video, weights)});
+  bounds.push_back({"prefill of " + std::to_string(o.batch) + " x " + std::to_string(rows) + " rows",
+                    decoder_cost(c.llama, weights, o.batch, 0, rows, o.batch, kKeyBytes)});
+  bounds.push_back({"a token of every answer", decoder_cost(c.llama, weights, o.batch, rows, 1, o.batch, kKeyBytes)});
+  bounds.push_back(
+      {"a training step on these rows", training_cost(c.llama, weights, o.batch * rows, rows, o.batch * rows)});
+  return bounds;
+}
+
+Machine machine_named(const std::string& name) {
+  std::string names;
+  for (const Machine& m : kMachines) {
+    if (m.name == name) return m;
+    names.append(names.empty() ? "" : ", ").append(m.name);
+  }
+  throw Error(ErrorKind::kArgument, "--device: expected one of " + names + ", found " + name);
+}
+
+void print_bounds(const PlanOptions& o, const Entry& entry, Format weights, Index rows, std::size_t total) {
+  const Machine m = machine_named(o.device);
+  const auto bounds = bounds_of(o, entry.config, weights, rows);
+  if (o.json) {
+    nlohmann::json all = nlohmann::json::array();
+    for (const Bound& b : bounds)
+      all.push_back({{"what", b.what},
+                     {"operations", b.cost.operations},
+                     {"bytes", b.cost.bytes},
+                     {"seconds_fp32", least_seconds(b.cost, m, false)},
+                     {"seconds_tensor_cores", least_seconds(b.cost, m, true)}});
+    std::cout << nlohmann::json{{"device", m.name}, {"fits", double(total) <= m.memory}, {"bounds", all}}.dump(1)
+              << "\n";
+    return;
+  }
+  std::printf(
+      "%s, weights in %s, on %s: %.1f of %.0f GB for weights and questions%s; %.2f TB/s, %.1f TFLOP/s in fp32, %.1f "
+      "with "
+      "tensor cores\n"
+      "By its maker's figures nothing is faster than:   in fp32   with tensor cores\n",
+      entry.name, format_name(weights), o.device.c_str(), double(total) / 1e9, m.memory / 1e9,
+      double(total) <= m.memory ? "" : ", which is more than it has", m.bytes_per_second / 1e12, m.fp32 / 1e12,
+      m.bf16 / 1e12);
+  for (const Bound& b : bounds)
+    std::printf("  %-40s %12.2f ms %12.2f ms\n", b.what.c_str(), least_seconds(b.cost, m, false) * 1e3,
+                least_seconds(b.cost, m, true) * 1e3);
 }
 
 void print_plan(const PlanOptions& o) {
@@ -40,6 +97,8 @@ void print_plan(const PlanOptions& o) {
       .chunk = o.chunk};
   const auto plan =
       entry.plan(weights, session, work, cpu::Options{.threads = o.threads, .isa = cpu::isa_from_name(o.isa)});
+  if (!o.device.empty())
+    return print_bounds(o, entry, format.value_or(Format::kBf16), session.kv_rows / o.batch - o.reserve, plan.total());
   const std::size_t available = available_memory();
   if (o.json) {
     nlohmann::json lines = nlohmann::json::array(), idle = nlohmann::json::array();
@@ -86,6 +145,10 @@ void add_plan(CLI::App& app) {
   command->add_flag("--video", o->videos, "With a video; likewise");
   command->add_option("--threads", o->threads, "Threads; 0: one a hardware thread")->capture_default_str();
   command->add_option("--isa", o->isa, "Instruction set")->capture_default_str();
+  command->add_option(
+      "--device", o->device,
+      "h100 or rtx4090: the time that it needs at least, by its maker's figures, in place of the memory "
+      "here; --weights auto: bf16");
   command->add_flag("--json", o->json, "Print JSON, in bytes");
   command->callback([o] { print_plan(*o); });
 }

@@ -150,6 +150,15 @@ class Devices(ToolTest):
             self.refused(["--device cuda:"], *ask, "--device", "cuda")
         self.refused(["--device", "tpu"], *ask, "--device", "tpu")
 
+    def test_bounds_on_paper(self):
+        plan = ("plan", "--config", "facellava-7b", "--weights", "f32", "--image")
+        h100, rtx4090 = (self.json(*plan, "--device", d) for d in ("h100", "rtx4090"))
+        self.assertEqual((True, False), (h100["fits"], rtx4090["fits"]))  # 27 GB of weights
+        for bound in h100["bounds"] + rtx4090["bounds"]:
+            self.assertLessEqual(bound["seconds_tensor_cores"], bound["seconds_fp32"])
+        self.assertRegex(self.good(*plan, "--device", "rtx4090"), "more than it has")
+        self.refused(["--device", "h100, rtx4090", "tpu"], *plan, "--device", "tpu")
+
 
 class Diff(ToolTest):
     def setUp(self):

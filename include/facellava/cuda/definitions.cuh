@@ -67,15 +67,24 @@ std::size_t Device::free_memory() const {
 }
 CUstream_st* Device::stream() const { return state_->stream; }
 
-void Device::synchronize() {
-  DeviceState& dev = *state_;
-  const CurrentDevice on(dev.device);
-  Fault found = Fault::kNone;
-  check(cudaMemcpyAsync(&found, dev.fault.data(), sizeof found, cudaMemcpyDeviceToHost, dev.stream), "synchronize");
-  check(cudaStreamSynchronize(dev.stream), "synchronize");
+// What kernels found by now is asked for before a copy and read after it: nothing that may fail stands between a copy
+// of the program's memory and the wait for it.
+inline void fetch_fault(DeviceState& dev) {
+  check(cudaMemcpyAsync(&dev.found, dev.fault.data(), sizeof dev.found, cudaMemcpyDeviceToHost, dev.stream),
+        "asking for faults");
+}
+inline void wait(DeviceState& dev, const char* what) {
+  check(cudaStreamSynchronize(dev.stream), what);
+  const Fault found = std::exchange(dev.found, Fault::kNone);
   if (found == Fault::kNone) return;
   check(cudaMemsetAsync(dev.fault.data(), 0, sizeof found, dev.stream), "clearing the fault word");
   throw Error(ErrorKind::kShape, fault_text(found));
+}
+
+void Device::synchronize() {
+  const CurrentDevice on(state_->device);
+  fetch_fault(*state_);
+  wait(*state_, "synchronize");
 }
 
 void Device::copy_rows(void* to, std::size_t to_step, const void* from, std::size_t from_step, std::size_t row_bytes,
@@ -84,13 +93,14 @@ void Device::copy_rows(void* to, std::size_t to_step, const void* from, std::siz
   constexpr const char* kNames[] = {"upload", "download", "copy"};
   const cudaMemcpyKind kind = kKinds[int(way)];
   const char* what = kNames[int(way)];
-  if (row_bytes > 0 && rows > 0) {
-    const CurrentDevice on(state_->device);
-    check(rows == 1 ? cudaMemcpyAsync(to, from, row_bytes, kind, state_->stream)
-                    : cudaMemcpy2DAsync(to, to_step, from, from_step, row_bytes, rows, kind, state_->stream),
+  DeviceState& dev = *state_;
+  const CurrentDevice on(dev.device);
+  if (way != Direction::kWithin) fetch_fault(dev);
+  if (row_bytes > 0 && rows > 0)
+    check(rows == 1 ? cudaMemcpyAsync(to, from, row_bytes, kind, dev.stream)
+                    : cudaMemcpy2DAsync(to, to_step, from, from_step, row_bytes, rows, kind, dev.stream),
           what);
-  }
-  if (way != Direction::kWithin) synchronize();
+  if (way != Direction::kWithin) wait(dev, what);
 }
 
 // ---- linear

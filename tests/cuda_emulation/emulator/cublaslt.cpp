@@ -112,6 +112,7 @@ const char* cublasLtGetStatusString(cublasStatus_t s) {
   return s == CUBLAS_STATUS_SUCCESS ? "success" : "error (emulated)";
 }
 cublasStatus_t cublasLtCreate(cublasLtHandle_t* handle) {
+  if (fails()) return CUBLAS_STATUS_INTERNAL_ERROR;
   *handle = reinterpret_cast<cublasLtHandle_t>(new int);
   return CUBLAS_STATUS_SUCCESS;
 }
@@ -121,6 +122,7 @@ cublasStatus_t cublasLtDestroy(cublasLtHandle_t handle) {
 }
 
 cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t* desc, cublasComputeType_t compute, cudaDataType_t scale) {
+  if (fails()) return CUBLAS_STATUS_INTERNAL_ERROR;
   *desc = reinterpret_cast<cublasLtMatmulDesc_t>(new Desc{compute});
   return status(scale == CUDA_R_32F);
 }
@@ -130,6 +132,7 @@ cublasStatus_t cublasLtMatmulDescDestroy(cublasLtMatmulDesc_t desc) {
 }
 cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t handle, cublasLtMatmulDescAttributes_t key,
                                               const void* value, size_t bytes) {
+  if (fails()) return CUBLAS_STATUS_INTERNAL_ERROR;
   Desc& d = as<Desc>(handle);
   switch (key) {
     case CUBLASLT_MATMUL_DESC_TRANSA: return status(take(d.op_a, value, bytes));
@@ -142,6 +145,7 @@ cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t handle, cubla
 
 cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t* layout, cudaDataType_t type, uint64_t rows,
                                           uint64_t columns, int64_t step) {
+  if (fails()) return CUBLAS_STATUS_INTERNAL_ERROR;
   *layout = reinterpret_cast<cublasLtMatrixLayout_t>(
       new Layout{type, static_cast<long long>(rows), static_cast<long long>(columns), step});
   return CUBLAS_STATUS_SUCCESS;
@@ -152,6 +156,7 @@ cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t layout) {
 }
 
 cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t* preference) {
+  if (fails()) return CUBLAS_STATUS_INTERNAL_ERROR;
   *preference = reinterpret_cast<cublasLtMatmulPreference_t>(new Preference);
   return CUBLAS_STATUS_SUCCESS;
 }
@@ -162,6 +167,7 @@ cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t prefer
 cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t handle,
                                                     cublasLtMatmulPreferenceAttributes_t key, const void* value,
                                                     size_t bytes) {
+  if (fails()) return CUBLAS_STATUS_INTERNAL_ERROR;
   Preference& p = as<Preference>(handle);
   switch (key) {
     case CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES: return status(take(p.workspace, value, bytes));
@@ -178,6 +184,7 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
                                               cublasLtMatrixLayout_t, cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
                                               cublasLtMatmulPreference_t handle, int wanted,
                                               cublasLtMatmulHeuristicResult_t results[], int* found) {
+  if (fails()) return CUBLAS_STATUS_INTERNAL_ERROR;
   constexpr long long kNoAlgorithm = 4093;
   const Preference& p = as<Preference>(handle);
   *found = wanted > 0 && as<Layout>(a).rows != kNoAlgorithm;
@@ -193,6 +200,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
                               const void* c, cublasLtMatrixLayout_t lc, void* d, cublasLtMatrixLayout_t ld,
                               const cublasLtMatmulAlgo_t* algo, void* workspace, size_t workspace_bytes,
                               cudaStream_t stream) {
+  if (fails()) return CUBLAS_STATUS_INTERNAL_ERROR;
   Chosen chosen;
   std::memcpy(&chosen, algo, sizeof chosen);
   Matmul p{as<Desc>(desc),

@@ -23,6 +23,12 @@ unsigned seed();
 // Tells what went wrong, on stderr; the CUDA call or a later one fails.
 void report(const std::string& what);
 
+// Call number n of the CUDA and cuBLASLt API from now on fails, counted from 1; 0: none does. What gives back, and the
+// questions for errors, are no such calls.
+void fail_call(long n);
+long calls();  // since then
+bool fails();  // of every call, at its start
+
 // Device memory can be touched while one lives, by kernels, copies and library calls only.
 struct DeviceAccess {
   DeviceAccess();

@@ -147,6 +147,7 @@ cudaError_t enqueue(cudaStream_t stream, std::function<cudaError_t()> work) {
 }
 
 cudaError_t enqueue_kernel(const cudaLaunchConfig_t& c, const void* kernel, std::function<void()> body) {
+  if (fails()) return cudaErrorUnknown;
   const dim3 g = c.gridDim, b = c.blockDim;
   const std::size_t threads = std::size_t(b.x) * b.y * b.z;
   if (threads == 0 || threads > 1024 || g.x == 0 || g.x > 0x7fffffffu || g.y == 0 || g.y > 65535 || g.z == 0 ||
@@ -158,6 +159,16 @@ cudaError_t enqueue_kernel(const cudaLaunchConfig_t& c, const void* kernel, std:
   return enqueue(c.stream, [=, body = std::move(body)] { return run_grid(g, b, c.dynamicSmemBytes, body); });
 }
 
+namespace {
+long failing = 0, called = 0;
+}
+void fail_call(long n) {
+  failing = n;
+  called = 0;
+}
+long calls() { return called; }
+bool fails() { return ++called == failing; }
+
 }  // namespace facellava::cuda_emulation
 
 using namespace facellava::cuda_emulation;
@@ -165,20 +176,24 @@ using namespace facellava::cuda_emulation;
 extern "C" {
 
 cudaError_t cudaGetDeviceCount(int* count) {
+  if (fails()) return cudaErrorUnknown;
   *count = 1;
   return cudaSuccess;
 }
 cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
+  if (fails()) return cudaErrorUnknown;
   *free = *total = std::size_t(1) << 30;
   return cudaSuccess;
 }
 cudaError_t cudaGetDevice(int* device) {
+  if (fails()) return cudaErrorUnknown;
   *device = 0;
   return cudaSuccess;
 }
 cudaError_t cudaSetDevice(int device) { return device == 0 ? cudaSuccess : cudaErrorInvalidDevice; }
 
 cudaError_t cudaMalloc(void** p, size_t bytes) {
+  if (fails()) return cudaErrorUnknown;
   Machine& m = machine();
   const std::size_t size = std::max<std::size_t>(bytes, 1);
   if (size > std::size_t(m.end - m.next) - kPage || whole_pages(size) + kPage > std::size_t(m.end - m.next))
@@ -208,13 +223,16 @@ cudaError_t cudaFree(void* p) {
   return cudaSuccess;
 }
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
+  if (fails()) return cudaErrorUnknown;
   return copy(to, bytes, from, bytes, bytes, 1, kind, stream);
 }
 cudaError_t cudaMemcpy2DAsync(void* to, size_t to_step, const void* from, size_t from_step, size_t width, size_t height,
                               cudaMemcpyKind kind, cudaStream_t stream) {
+  if (fails()) return cudaErrorUnknown;
   return copy(to, to_step, from, from_step, width, height, kind, stream);
 }
 cudaError_t cudaMemsetAsync(void* p, int value, size_t bytes, cudaStream_t stream) {
+  if (fails()) return cudaErrorUnknown;
   if (!in_device(p, bytes)) return cudaErrorInvalidValue;
   return enqueue(stream, [=] {
     const DeviceAccess access;
@@ -224,6 +242,7 @@ cudaError_t cudaMemsetAsync(void* p, int value, size_t bytes, cudaStream_t strea
 }
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+  if (fails()) return cudaErrorUnknown;
   *stream = new CUstream_st;
   machine().streams.insert(*stream);
   return cudaSuccess;
@@ -234,10 +253,14 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   delete stream;
   return cudaSuccess;
 }
-cudaError_t cudaStreamSynchronize(cudaStream_t stream) { return drain(stream_of(stream)); }
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  const cudaError_t done = drain(stream_of(stream));  // a copy that stays queued could outlive what it copies
+  return fails() ? cudaErrorUnknown : done;
+}
 cudaError_t cudaDeviceSynchronize() { return drain_all(); }
 
 cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute, int value) {
+  if (fails()) return cudaErrorUnknown;
   constexpr int kMost = 99 << 10;  // what every architecture from sm_80 on has
   if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize || value > kMost) return cudaErrorInvalidValue;
   machine().dynamic_limit[kernel] = value;
