@@ -75,7 +75,7 @@ inline void fetch_fault(DeviceState& dev) {
 }
 inline void wait(DeviceState& dev, const char* what) {
   check(cudaStreamSynchronize(dev.stream), what);
-  const Fault found = std::exchange(dev.found, Fault::kNone);
+  const Fault found = Fault(std::exchange(dev.found, 0));
   if (found == Fault::kNone) return;
   check(cudaMemsetAsync(dev.fault.data(), 0, sizeof found, dev.stream), "clearing the fault word");
   throw Error(ErrorKind::kShape, fault_text(found));

@@ -10,7 +10,6 @@
 #include <string_view>
 
 #include "facellava/cuda/device.hpp"
-#include "facellava/cuda/fault.cuh"
 
 namespace facellava::cuda {
 
@@ -85,7 +84,7 @@ class MemoryResource final : public std::pmr::memory_resource {
 struct DeviceState {
   int device = 0;
   MemoryResource memory{device};
-  Fault found = Fault::kNone;  // what was last fetched of the fault word
+  int found = 0;  // what was last fetched of the fault word
   Owned<cudaStream_t, cudaStreamDestroy> stream;
   Owned<cublasLtHandle_t, cublasLtDestroy> lt;
   Buffer workspace, scratch, fault;  // fault: cuda/fault.cuh
