@@ -55,6 +55,7 @@ Machine machine_named(const std::string& name) {
 
 void print_bounds(const PlanOptions& o, const Entry& entry, Format weights, Index rows, std::size_t total) {
   const Machine m = machine_named(o.device);
+  if (rows < 1) throw Error(ErrorKind::kArgument, "plan --device: expected tokens or a picture, found none");
   const auto bounds = bounds_of(o, entry.config, weights, rows);
   if (o.json) {
     nlohmann::json all = nlohmann::json::array();

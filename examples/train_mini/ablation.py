@@ -26,8 +26,9 @@ parser.add_argument("--seeds", type=int, default=3)
 options = parser.parse_args()
 work, examples = options.work.resolve(), options.build.resolve() / "examples"
 tool, mini = examples / "facellava" / "facellava", examples / "train_mini"
-out = work / "ablation"
-out.mkdir(exist_ok=True)
+size = f"{options.steps}-{options.pictures}"  # what was done in another size is another ablation
+out = work / "ablation" / size
+out.mkdir(parents=True, exist_ok=True)
 
 
 def run(program, *arguments):
@@ -59,7 +60,7 @@ def figures(variant, seed):
     if done.exists():
         return json.loads(done.read_text())
     folder.mkdir(exist_ok=True)
-    data = work / "data" / ("ablation.json" if landmarks else "ablation_without.json")
+    data = work / "data" / f"ablation-{options.steps}{'' if landmarks else '-without'}.json"
     write_data(data, landmarks)
     if not (folder / "begin").exists():
         run(tool, "random", "--config", VARIANTS[variant], "--to", folder / "random", "--format", "f32", "--start",

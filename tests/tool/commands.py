@@ -158,6 +158,7 @@ class Devices(ToolTest):
             self.assertLessEqual(bound["seconds_tensor_cores"], bound["seconds_fp32"])
         self.assertRegex(self.good(*plan, "--device", "rtx4090"), "more than it has")
         self.refused(["--device", "h100, rtx4090", "tpu"], *plan, "--device", "tpu")
+        self.refused(["expected tokens"], "plan", "--config", "tiny", "--tokens", 0, "--device", "h100")
 
 
 class Diff(ToolTest):

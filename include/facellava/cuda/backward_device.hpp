@@ -28,7 +28,7 @@ class BackwardDevice : public Device {
 
   // ---- products
 
-  // As linear: fp32 products, a 16-bit matrix widened block by block.
+  // As linear of many rows: fp32 products, a matrix in another format widened block by block.
   template <class W>
   void linear_dx(Mat dx, CMat dy, const W& w, Write write) {
     multiply_dx(dx, dy, weight_of(w), write);

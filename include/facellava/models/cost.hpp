@@ -62,7 +62,7 @@ constexpr Cost decoder_cost(const LlamaConfig& c, Format f, Index sequences, Ind
 // forward, the gradient of what a product reads and that of its weights; each matrix is read twice, its gradient
 // written once, in fp32. Activations and the optimiser's moments are left out.
 constexpr Cost training_cost(const LlamaConfig& c, Format f, Index rows, Index length, Index supervised) {
-  const Cost once = decoder_cost(c, f, std::max<Index>(1, rows / length), 0, length, supervised, 4);
+  const Cost once = decoder_cost(c, f, std::max<Index>(1, rows / std::max<Index>(1, length)), 0, length, supervised, 4);
   const Cost in_fp32 = decoder_cost(c, Format::kF32, 1, 0, 1, 1, 0);
   return {3 * once.operations, 2 * once.bytes + in_fp32.bytes};
 }

@@ -398,6 +398,7 @@ class Session final : public AnySession {
   std::vector<float> scores_of(auto scores, auto logits, std::span<const int> targets) {
     log_prob(dev_, scores, logits, staging_.in(View<const int, Host, kDyn>(targets.data(), Index(targets.size()))));
     const auto out = staging_.out(scores);
+    check_finite(View<const float, Host, kDyn, kDyn>(out.data, 1, out.rows()), "scores", M::kConfig.llama.layers);
     return {out.data, out.data + out.rows()};
   }
 
@@ -406,7 +407,8 @@ class Session final : public AnySession {
     return View<const T, Host, kDyn>(v.data(), Index(v.size()));
   }
 
-  // k: after how many layers. Rows in a device's own memory are not looked at: what comes of them is, in the logits.
+  // k: after how many layers. Rows in a device's own memory are not looked at: what comes of them
+  // is, in logits and scores.
   template <class T, class Space, Index... N>
   void check_finite(View<T, Space, N...> x, const char* part, int k) const {
     if constexpr (std::is_same_v<Space, Host>) check_rows(x, part, k);
