@@ -56,7 +56,11 @@ void GenerationOptions::add_to(CLI::App& app) {
 namespace {
 
 std::vector<Entry> all_entries() {
-  std::vector<Entry> all{entry_7b(), entry_tiny(), entry_probe(), entry_mini(), entry_smollm2()};
+  std::vector<Entry> all{
+#define FACELLAVA_TOOL_CONFIG(name) entry_##name(),
+#include "tool_configs.inc"
+#undef FACELLAVA_TOOL_CONFIG
+  };
   const auto extra = extra_entries();
   all.insert(all.end(), extra.begin(), extra.end());
   return all;

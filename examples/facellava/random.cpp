@@ -45,25 +45,38 @@ void fill_positions(std::vector<float>& row, Index r, Index side) {
   }
 }
 
+bool ends_with_one_of(std::string_view name, std::initializer_list<std::string_view> ends) {
+  return std::ranges::any_of(ends, [&](std::string_view end) { return name.ends_with(end); });
+}
+
 // Of what is drawn, the standard deviation. 0.02 as models of this kind begin; in small ones, where that is next to
-// nothing, 0.8 / √inputs keeps what a layer gets at its size.
-float deviation_of(const io::TensorInfo& t, Start start) {
-  constexpr std::string_view kTables[] = {"embed_tokens.weight", "class_embedding", "temporal_embedding"};
-  const bool table = std::ranges::any_of(kTables, [&](std::string_view end) { return t.name.ends_with(end); });
-  if (start == Start::kNormal || table) return 0.02f;
-  return 0.8f / std::sqrt(float(*io::checked_count(t.shape) / t.shape[0]));
+// nothing, 0.8 / √inputs keeps what a layer gets at its size. What a block adds to its input is smaller by
+// √(2 · layers), so that the sum keeps its size too, words begin at that of the rest, and what is seen at twice it:
+// else all that is lost behind the first block, and the model long learns the most frequent answers alone.
+float deviation_of(const io::TensorInfo& t, Start start, const FaceLlavaConfig& c) {
+  if (start == Start::kNormal || ends_with_one_of(t.name, {"class_embedding", "temporal_embedding"})) return 0.02f;
+  const auto inputs = float(*io::checked_count(t.shape) / t.shape[0]);
+  if (t.name.ends_with("embed_tokens.weight")) return 1.1f / std::sqrt(inputs);
+  const bool added =
+      ends_with_one_of(t.name, {"_attn.out_proj.weight", "mlp.fc2.weight", "_attn.o_proj.weight", "down_proj.weight"});
+  const int layers = t.name.find("image_tower") != t.name.npos   ? c.image.layers
+                     : t.name.find("video_tower") != t.name.npos ? c.video.layers
+                                                                 : c.llama.layers;
+  const bool seen = ends_with_one_of(t.name, {"mm_projector.2.weight", "landmarks_cross_attn.linear_proj.weight"});
+  return (seen ? 1.6f : 0.8f) / std::sqrt(inputs * (added ? float(2 * layers) : 1.f));
 }
 
 // Scales of norms are 1, biases 0; a stored distance scale is 4, which tells regions of a face apart and shuts none
 // out.
-void fill(std::vector<std::byte>& out, const io::TensorInfo& t, Format format, Start start, std::uint64_t seed) {
+void fill(std::vector<std::byte>& out, const io::TensorInfo& t, Format format, Start start, const FaceLlavaConfig& c,
+          std::uint64_t seed) {
   const Index rows = t.shape[0], columns = *io::checked_count(t.shape) / rows, step = row_bytes(format, columns);
   out.assign(std::size_t(rows * step), std::byte{});
   const bool drawn = t.shape.size() > 1 || t.name.ends_with("class_embedding");
   const bool waves = start == Start::kScaled && t.name.ends_with("position_embedding.weight");
-  const float deviation = deviation_of(t, start), constant = t.name.ends_with(".weight")          ? 1.f
-                                                             : t.name.ends_with("distance_scale") ? 4.f
-                                                                                                  : 0.f;
+  const float deviation = deviation_of(t, start, c), constant = t.name.ends_with(".weight")          ? 1.f
+                                                                : t.name.ends_with("distance_scale") ? 4.f
+                                                                                                     : 0.f;
   const auto side = Index(std::lround(std::sqrt(double(rows - 1))));
   io::in_shares(rows, 0, [&](Index first, Index end) {
     std::vector<float> row(std::size_t(columns), constant);
@@ -100,7 +113,7 @@ void write_random(const RandomOptions& o) {
       [&](const io::TensorInfo& t) {
         std::uint64_t hash = seed;
         for (const char c : t.name) hash = (hash ^ std::uint8_t(c)) * 0x100000001b3u;
-        fill(memory, t, format, o.start, hash);
+        fill(memory, t, format, o.start, entry.config, hash);
         return std::span<const std::byte>(memory);
       },
       [&](std::size_t done, std::size_t all) { bar.show(done, all); });

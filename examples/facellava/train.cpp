@@ -33,8 +33,10 @@ struct TrainOptions {
 };
 
 Trainer trainer_named(const std::string& name) {
-  for (const Trainer& t : {trainer_7b(), trainer_tiny(), trainer_probe(), trainer_mini(), trainer_smollm2()})
-    if (name == t.name) return t;
+#define FACELLAVA_TOOL_CONFIG(config) \
+  if (const Trainer t = trainer_##config(); name == t.name) return t;
+#include "tool_configs.inc"
+#undef FACELLAVA_TOOL_CONFIG
   for (const Trainer& t : extra_trainers())
     if (name == t.name) return t;
   throw Error(ErrorKind::kArgument, "the configuration " + name + " has no trainer in this build");

@@ -3,7 +3,7 @@
 //   Generator faces("data/face_rig.bin", {.side = 112});
 //   Sample s = faces.face(seed, i);   // s.frames[0], s.labels
 #pragma once
-#include "labels.hpp"
+#include "mirror.hpp"
 
 namespace synthetic_faces {
 
@@ -48,13 +48,20 @@ class Generator {
 
   Sample face(std::uint64_t seed, std::uint64_t i) const { return face(plot(seed, i)); }
   Sample face(const Plot& p) const {
-    Sample s;
     Occlusion o;
     const Picture picture = before_camera(p, o);
-    s.frames.push_back(photograph(halved(picture.colour), p.camera));
-    s.labels = make_labels(p.who, p.expression, p.scene.pose, o, p.forgery, p.camera);
-    note_points(s.labels, picture);
-    return s;
+    return taken(p, p.camera, picture, o);
+  }
+
+  // The face, and itself in a mirror, taken by another camera: hardly dearer than the face alone.
+  std::array<Sample, 2> face_and_mirror(std::uint64_t seed, std::uint64_t i) const {
+    const Plot p = plot(seed, i);
+    Occlusion o;
+    const Picture picture = before_camera(p, o);
+    Sample other = taken(p, draw_camera(Dice(seed, i, Stream::kCamera, 1)), picture, o);
+    other.frames[0] = mirrored(other.frames[0]);
+    other.labels = mirrored(std::move(other.labels));
+    return {taken(p, p.camera, picture, o), std::move(other)};
   }
 
   // kFrames frames in one square; samples of clips are other ones than those of pictures.
@@ -98,6 +105,14 @@ class Generator {
 
  private:
   static constexpr std::uint64_t kClips = 0x436c6970;
+
+  Sample taken(const Plot& p, const Camera& camera, const Picture& picture, const Occlusion& o) const {
+    Sample s;
+    s.frames.push_back(photograph(halved(picture.colour), camera));
+    s.labels = make_labels(p.who, p.expression, p.scene.pose, o, p.forgery, camera);
+    note_points(s.labels, picture);
+    return s;
+  }
 
   void note_points(Labels& l, const Picture& p) const {
     Points points = p.points;

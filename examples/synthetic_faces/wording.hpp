@@ -202,13 +202,12 @@ inline bool hidden(const Labels& l, AttributeWords::Of of) {
          (of == AttributeWords::Of::kEyes && l.eyes_covered());
 }
 
+// Each attribute as often as another, so that yes is as likely as the attribute is.
 inline Exchange yes_or_no_attribute(Dice& d, const Labels& l) {
-  const auto all = attribute_words();
-  std::vector<const AttributeWords*> on, off;
-  for (const AttributeWords& w : all)
-    if (!l.fake() || w.of == AttributeWords::Of::kHead) (l.has(w.attribute) ? on : off).push_back(&w);
-  const auto& from = !on.empty() && d.chance(.5f) ? on : off;
-  const AttributeWords& w = *from[std::size_t(d.below(int(from.size())))];
+  std::vector<const AttributeWords*> may;
+  for (const AttributeWords& w : attribute_words())
+    if (!l.fake() || w.of == AttributeWords::Of::kHead) may.push_back(&w);
+  const AttributeWords& w = *may[std::size_t(d.below(int(may.size())))];
   const std::string question = spoken(d, w.question);
   if (hidden(l, w.of))
     return {Task::kAttributes, question,
@@ -329,9 +328,16 @@ inline Exchange about_course(Dice& d, const Labels& l) {
 
 }  // namespace detail
 
-// `count` exchanges about a sample; tasks in random order, each asked again only when all have been.
-inline std::vector<Exchange> ask_about(const Labels& l, int count, Dice d) {
+// `count` exchanges about a sample; tasks in random order, each asked again only when all have been. Then `attributes`
+// further ones of yes or no.
+inline std::vector<Exchange> ask_about(const Labels& l, int count, Dice d, int attributes = 0) {
   std::vector<Exchange> out;
+  const auto add = [&](Exchange x) {
+    const bool fresh =
+        std::none_of(out.begin(), out.end(), [&](const Exchange& y) { return y.question == x.question; });
+    if (fresh) out.push_back(std::move(x));
+    return fresh;
+  };
   std::vector<Task> open;
   for (int misses = 0; int(out.size()) < count && misses < 100;) {
     if (open.empty()) {
@@ -354,12 +360,9 @@ inline std::vector<Exchange> ask_about(const Labels& l, int count, Dice d) {
       case Task::kHead: x = detail::about_head(d, l); break;
       case Task::kCourse: x = detail::about_course(d, l); break;
     }
-    const bool asked = std::any_of(out.begin(), out.end(), [&](const Exchange& y) { return y.question == x.question; });
-    if (asked)
-      ++misses;
-    else
-      out.push_back(std::move(x));
+    if (!add(std::move(x))) ++misses;
   }
+  for (int i = 0; i < attributes; ++i) add(detail::yes_or_no_attribute(d, l));
   return out;
 }
 

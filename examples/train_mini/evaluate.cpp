@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <iostream>
+#include <map>
 
 #include "facellava/cpu/thread_pool.hpp"
 #include "open_model.hpp"
@@ -16,12 +17,15 @@ namespace {
 using namespace facellava;
 namespace sf = synthetic_faces;
 
+enum class UpTo { kExpression, kActionUnits, kAll };
+
 struct Options {
   std::string model, rig = SYNTHETIC_FACES_RIG, shift = TRAIN_MINI_SHIFT;
   std::uint64_t seed = 1000000;  // of faces, of no training
   int pictures = 1000, clips = 300, threads = 0, show = 0;
   float by_box = 0;
-  bool without_landmarks = false, expression_alone = false;
+  bool without_landmarks = false;
+  UpTo up_to = UpTo::kAll;
 };
 
 // Of one sample. Absent: not to be told of this one.
@@ -56,13 +60,14 @@ Result ask_about(run::Viewing& face, const sf::Labels& l, sf::Dice d, const Opti
       return false;
     });
   }
-  if (o.expression_alone) return r;
+  if (o.up_to == UpTo::kExpression) return r;
   const sf::Reading named = sf::read_answer(ask("Which facial action units are active?"));
   for (int a = 0; a < sf::kAus; ++a) {
     const int number = sf::kActionUnits[std::size_t(a)].number;
     const bool said = std::find(named.aus.begin(), named.aus.end(), number) != named.aus.end();
     r.aus.push_back({l.can_show(au(a)), l.shows(au(a)), said});
   }
+  if (o.up_to == UpTo::kActionUnits) return r;
   if (!l.fake()) {
     const sf::Reading said = sf::read_answer(ask("How old is this person?"));
     r.age_error = said.years ? std::abs(*said.years - double(l.who.age)) : 100.0;  // no number is as wrong as can be
@@ -156,6 +161,7 @@ void print_table(const char* what, const std::vector<Result>& results) {
             [](Sample s) { return share_of(s, [](const Result& r) { return r.expression; }); });
   if (results[0].aus.empty()) return;
   print_row("action units, mean F1", results, mean_f1);
+  if (results[0].attributes.empty()) return;
   print_row("age, mean absolute error, years", results, mean_age_error);
   print_row("23 attributes, mean accuracy", results, mean_attributes);
   print_row("real or fake, balanced accuracy", results, balanced_fake);
@@ -205,7 +211,9 @@ int main(int argc, char** argv) {
   app.add_option("--clips", o.clips, "Clips")->check(CLI::Range(0, 1000000))->capture_default_str();
   app.add_option("--by-box", o.by_box, "Part that is cut out by a box, not aligned")->capture_default_str();
   app.add_flag("--without-landmarks", o.without_landmarks, "The model gets the cut alone");
-  app.add_flag("--expression-alone", o.expression_alone, "Ask for the expression and nothing else");
+  app.add_option("--up-to", o.up_to, "The last of the questions to ask: expression, action_units or all")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, UpTo>{
+          {"expression", UpTo::kExpression}, {"action_units", UpTo::kActionUnits}, {"all", UpTo::kAll}}));
   app.add_option("--shift", o.shift, "CSV of the detector's mean shift")->capture_default_str();
   app.add_option("--show", o.show, "Print the answers about this many faces")->capture_default_str();
   app.add_option("--threads", o.threads, "0: one a core")->capture_default_str();

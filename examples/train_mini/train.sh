@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Trains the model of examples/demo from nothing: renders faces, learns a vocabulary, then towers, stage 1 and stage 2.
 # usage: train.sh WORK, a new folder; what was done of a run that was stopped stays done.
-# BUILD: the build folder with facellava, train_mini_prepare and train_mini_begin; SEED, PICTURES, CLIPS: the data.
+# BUILD: the build folder with facellava, train_mini_prepare and train_mini_begin; SEED, PICTURES, TOLD, CLIPS: the data.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 build=$(cd "${BUILD:-$here/../../build/demo}" && pwd)
 work=${1:?usage: train.sh WORK}
-seed=${SEED:-1} pictures=${PICTURES:-48000} clips=${CLIPS:-2000}
+seed=${SEED:-1} pictures=${PICTURES:-64000} told=${TOLD:-22000} clips=${CLIPS:-2500}
 tool=$build/examples/facellava/facellava mini=$build/examples/train_mini
 mkdir -p "$work" && cd "$work"
 
@@ -25,7 +25,8 @@ train() {
   "$tool" train --config "$here/runs/$1.json" "${resume[@]}"
 }
 
-step data "$mini/train_mini_prepare" --out data --seed "$seed" --count "$pictures" --clips "$clips"
+step data "$mini/train_mini_prepare" --out data --seed "$seed" --count "$pictures" --told "$told" \
+  --clips "$clips"
 step vocabulary "$mini/train_mini_begin" vocabulary --data data/data.json --out tokenizer.model
 step random "$tool" random --config mini --to random --format f32 --start scaled --seed "$seed" --tokenizer tokenizer.model \
   --settings "$here/settings.json"

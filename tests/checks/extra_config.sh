@@ -16,7 +16,7 @@ fi
 grep -q -- "--tower-heads" "$here/out"
 "$tool" config --from "$here/other-model" --tower-heads 4 >"$here/other_model.hpp"
 "$cmake" -S "$source" -B "$here/build" -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG= -DFACELLAVA_BUILD_TESTS=OFF -DFACELLAVA_CUDA=OFF \
-  "-DFACELLAVA_EXTRA_CONFIGS=$here/other_model.hpp"
+  -DFACELLAVA_TOOL_CONFIGS= "-DFACELLAVA_EXTRA_CONFIGS=$here/other_model.hpp"
 "$cmake" --build "$here/build" --target facellava
 cat >"$here/requests.json" <<JSON
 [{"question": "What is an action unit?"},

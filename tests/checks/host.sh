@@ -15,7 +15,7 @@ try() {
   ways+=("$name")
   while [ "$(jobs -rp | wc -l)" -ge 2 ]; do wait -n; done
   {
-    "$cmake" -S "$source/examples/host/$folder" -B "$here/$name" -G Ninja -DCMAKE_BUILD_TYPE=None "-DCMAKE_CXX_FLAGS=-O1" "$@" &&
+    "$cmake" -S "$source/examples/host/$folder" -B "$here/$name" -G Ninja -DCMAKE_BUILD_TYPE=None "$@" &&
       "$cmake" --build "$here/$name" && "$here/$name/host" "$source/examples/demo/model" >"$here/$name.answer"
   } >"$here/$name.log" 2>&1 || { cat "$here/$name.log"; exit 1; } &
 }

@@ -2,6 +2,8 @@
 #pragma once
 #include <doctest/doctest.h>
 
+#include <cmath>
+
 #include "cuda_emulation/on_device.hpp"
 #include "facellava/cuda/backward_device.hpp"
 #include "facellava/ref/device.hpp"
@@ -9,6 +11,8 @@
 namespace facellava::test {
 
 inline constexpr double kEps = 0x1p-24;
+// Of a product's sums of k terms, relative to the largest result.
+inline double linear_tolerance(Index k) { return 4 * kEps * std::sqrt(double(k)) + 4 * kEps; }
 inline constexpr Write kWrites[] = {Write::kAssign, Write::kAccumulate};
 
 // run(dev, in, out, ids): inputs are read, outputs begin with random numbers and keep what lies between their rows.

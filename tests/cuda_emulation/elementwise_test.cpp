@@ -1,21 +1,18 @@
 // Norms, activations and rotary positions of the CUDA device against the reference device in double. The same file
 // runs in the emulator and on a GPU.
-#include <doctest/doctest.h>
-
-#include "cuda_emulation/on_device.hpp"
-#include "facellava/ref/device.hpp"
+#include "cuda_emulation/check_op.hpp"
 
 using namespace facellava;
 using test::array;
 using test::ArrayOnDevice;
 using test::error;
+using test::kEps;
 using test::kind_of;
 using test::OnDevice;
 using test::Random;
 
 namespace {
 
-constexpr double kEps = 0x1p-24;
 constexpr Index kWidths[] = {1, 3, 4, 31, 64, 130, 1028, 2049};
 
 }  // namespace

@@ -95,6 +95,15 @@ __global__ void warp_synchronous_kernel(float* x) {  // as if lanes ran in step
   s[threadIdx.x] = x[threadIdx.x];
   x[threadIdx.x] = s[31 - threadIdx.x];
 }
+__global__ void count_without_atomics_kernel(float* x) {
+  float* s = shared_array<struct Counter, float, 1>();
+  if (threadIdx.x == 0) s[0] = 0;
+  __syncthreads();
+  s[0] += 1;
+  __syncthreads();
+  x[threadIdx.x] = s[0];
+}
+__global__ void misaligned_kernel(float* x) { *reinterpret_cast<float4*>(x + 1) = float4{1, 2, 3, 4}; }
 
 }  // namespace
 
@@ -170,6 +179,51 @@ TEST_CASE("planted: a product reads beyond its operand" * doctest::skip()) {
                    .residual_stride = 0});
   rig.wait();
 }
+TEST_CASE("planted: a race within a block" * doctest::skip()) {
+  Rig rig;
+  launch(rig.dev, "kernel", count_without_atomics_kernel, dim3(1), dim3(kCount), 0, rig.x());
+  CHECK(rig.get()[0] == kCount);
+}
+TEST_CASE("planted: a wide access off its alignment" * doctest::skip()) {
+  Rig rig;
+  launch(rig.dev, "kernel", misaligned_kernel, dim3(1), dim3(1), 0, rig.x());
+  rig.wait();
+}
+TEST_CASE("planted: more shared memory than a block has" * doctest::skip()) {
+  Rig rig;
+  launch(rig.dev, "reverse", reverse_kernel, dim3(1), dim3(kCount), std::size_t(120) << 10, rig.x(), kCount,
+         Bug::kNone);
+}
+TEST_CASE("planted: a block of too many threads" * doctest::skip()) {
+  Rig rig;
+  launch(rig.dev, "kernel", block_race_kernel, dim3(1), dim3(2048), 0, rig.x());
+}
+TEST_CASE("planted: a copy beyond its buffer" * doctest::skip()) {
+  Rig rig;
+  const std::vector<float> longer(kCount + 1);
+  check(cudaMemcpyAsync(rig.x(), longer.data(), longer.size() * sizeof(float), cudaMemcpyHostToDevice, rig.dev.stream),
+        "rig");
+}
+TEST_CASE("planted: a buffer is freed twice" * doctest::skip()) {
+  void* p = nullptr;
+  check(cudaMalloc(&p, 64), "rig");
+  check(cudaFree(p), "rig");
+  check(cudaFree(p), "rig");
+}
+TEST_CASE("planted: uninitialised device memory" * doctest::skip()) {
+  Rig rig;
+  rig.memory = Buffer(0, kCount * sizeof(float));
+  for (float v : rig.get()) CHECK(v == 0);
+}
+TEST_CASE("planted: a stream that does not wait for another" * doctest::skip()) {
+  Rig rig, other;
+  launch(rig.dev, "reverse", reverse_kernel, dim3(1), dim3(kCount), kCount * sizeof(float), rig.x(), kCount,
+         Bug::kNone);
+  std::vector<float> now(kCount);
+  check(cudaMemcpyAsync(now.data(), rig.x(), rig.memory.size(), cudaMemcpyDeviceToHost, other.dev.stream), "rig");
+  other.wait();
+  CHECK(now[0] == kCount - 1);
+}
 
 namespace {
 
@@ -196,7 +250,16 @@ const Planted kPlanted[] = {
     {"a freed buffer is used", "host or freed memory", "host or freed memory", "host or freed memory"},
     {"a product reads beyond its operand", "leaves its device allocation", "leaves its device allocation",
      "leaves its device allocation"},
+    {"a race within a block", "", "", "data race"},
+    {"a wide access off its alignment", "", "misaligned address", ""},
+    {"more shared memory than a block has", "invalid value", "invalid value", "invalid value"},
+    {"a block of too many threads", "error (emulated)", "error (emulated)", "error (emulated)"},
+    {"a copy beyond its buffer", "leaves an allocation", "leaves an allocation", "leaves an allocation"},
+    {"a buffer is freed twice", "cudaMalloc did not give", "cudaMalloc did not give", "cudaMalloc did not give"},
+    {"uninitialised device memory", "ERROR: CHECK", "ERROR: CHECK", "ERROR: CHECK"},
+    {"a stream that does not wait for another", "ERROR: CHECK", "ERROR: CHECK", "ERROR: CHECK"},
 };
+static_assert(std::size(kPlanted) >= 20);
 
 struct Outcome {
   int status;

@@ -1,24 +1,19 @@
 // Products with matrices in every format: a few rows of x meet W as it is stored, more meet W widened. The same file
 // runs in the emulator and on a GPU. Tolerance: as of linear in ops_test.cpp, the weights themselves are read exactly.
-#include <doctest/doctest.h>
-
 #include <cmath>
 
-#include "cuda_emulation/on_device.hpp"
+#include "cuda_emulation/check_op.hpp"
 #include "facellava/cuda/upload.hpp"
-#include "facellava/ref/device.hpp"
 
 using namespace facellava;
 using test::ArrayOnDevice;
 using test::error;
+using test::linear_tolerance;
 using test::OnDevice;
 using test::Random;
 using test::StoredOnDevice;
 
 namespace {
-
-constexpr double kEps = 0x1p-24;
-double linear_tolerance(Index k) { return 4 * kEps * std::sqrt(double(k)) + 4 * kEps; }
 
 struct Pair {
   template <class P>

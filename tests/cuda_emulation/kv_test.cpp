@@ -1,20 +1,16 @@
 // The slabs of keys and values on the CUDA device, fp32 and bf16. The same file runs in the emulator and on a GPU.
-#include <doctest/doctest.h>
-
-#include "cuda_emulation/on_device.hpp"
-#include "facellava/ref/device.hpp"
+#include "cuda_emulation/check_op.hpp"
 
 using namespace facellava;
 using test::array;
 using test::ArrayOnDevice;
 using test::error;
+using test::kEps;
 using test::kind_of;
 using test::OnDevice;
 using test::Random;
 
 namespace {
-
-constexpr double kEps = 0x1p-24;
 
 // bf16 patterns on the device, as slabs.
 class BrainSlab {

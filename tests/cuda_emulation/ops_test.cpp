@@ -1,25 +1,20 @@
 // The ops of the CUDA device against the reference device in double. The same file runs in the emulator and on a GPU.
 // Tolerance: kEps = 2^-24 times a few roundings, times the root of the longest sum's length for its random signs.
-#include <doctest/doctest.h>
-
 #include <array>
 #include <cmath>
 
-#include "cuda_emulation/on_device.hpp"
-#include "facellava/ref/device.hpp"
+#include "cuda_emulation/check_op.hpp"
 
 using namespace facellava;
 using test::array;
 using test::ArrayOnDevice;
 using test::error;
+using test::kEps;
+using test::linear_tolerance;
 using test::OnDevice;
 using test::Random;
 
 namespace {
-
-constexpr double kEps = 0x1p-24;
-
-double linear_tolerance(Index k) { return 4 * kEps * std::sqrt(double(k)) + 4 * kEps; }
 
 struct Stored16 {
   std::vector<std::uint16_t> bits;

@@ -1,14 +1,12 @@
 // The region attention of the CUDA device, plain and folded, against the reference device in double. The same file runs
 // in the emulator and on a GPU. Tolerances: kEps = 2^-24 times the root of a sum's length and a few roundings.
-#include <doctest/doctest.h>
-
 #include <cmath>
 
-#include "cuda_emulation/on_device.hpp"
-#include "facellava/ref/device.hpp"
+#include "cuda_emulation/check_op.hpp"
 
 using namespace facellava;
 using test::error;
+using test::kEps;
 using test::kind_of;
 using test::OnDevice;
 using test::Random;
@@ -16,7 +14,6 @@ using test::StoredOnDevice;
 
 namespace {
 
-constexpr double kEps = 0x1p-24;
 constexpr Index kNine = kRegionCount;
 double sum_tolerance(Index k) { return 4 * kEps * std::sqrt(double(k)) + 8 * kEps; }
 

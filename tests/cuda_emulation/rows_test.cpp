@@ -1,22 +1,18 @@
 // Rows found by index, patches and copies of the CUDA device against the reference device. The same file runs in the
 // emulator and on a GPU. Numbers are moved, not computed: no tolerance, but where a sum is one rounding.
-#include <doctest/doctest.h>
-
-#include "cuda_emulation/on_device.hpp"
-#include "facellava/ref/device.hpp"
+#include "cuda_emulation/check_op.hpp"
 
 using namespace facellava;
 using test::array;
 using test::ArrayOnDevice;
 using test::error;
+using test::kEps;
 using test::kind_of;
 using test::OnDevice;
 using test::Random;
 using test::StoredOnDevice;
 
-namespace {
-constexpr double kEps = 0x1p-24;
-}
+namespace {}
 
 TEST_CASE("embed and add_rows: every format, odd widths, strides, misaligned matrices, negative ids") {
   ref::Device ref;

@@ -1,23 +1,19 @@
 // Words from logits on the CUDA device against the reference device in double. The same file runs in the emulator and
 // on a GPU.
-#include <doctest/doctest.h>
-
 #include <cmath>
 
-#include "cuda_emulation/on_device.hpp"
-#include "facellava/ref/device.hpp"
+#include "cuda_emulation/check_op.hpp"
 
 using namespace facellava;
 using test::array;
 using test::ArrayOnDevice;
 using test::error;
+using test::kEps;
 using test::kind_of;
 using test::OnDevice;
 using test::Random;
 
 namespace {
-
-constexpr double kEps = 0x1p-24;
 
 std::vector<int> argmax_on(cuda::Device& dev, OnDevice::Matrix logits) {
   const cuda::Buffer memory = dev.allocate(std::size_t(logits.rows()) * sizeof(int));

@@ -69,7 +69,7 @@ class Demo(unittest.TestCase):
         self.size_of("fake.png")
 
     def test_several_faces(self):
-        said = self.good(REPOSITORY / "docs" / "demo_astronaut.png")
+        said = self.good(REPOSITORY / "docs" / "demo_clip.png")  # eight frames, and more
         self.assertRegex(said, r"[0-9]+ faces found, the 3 largest are asked about")
         self.assertEqual(15, len(self.answers(said)))
 

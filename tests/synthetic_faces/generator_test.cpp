@@ -40,6 +40,36 @@ TEST_CASE("a sample is the same whatever came before it, and another seed's is a
   CHECK_FALSE(same_pixels(a.frames[0], g.face(6, 3).frames[0]));
 }
 
+TEST_CASE("a mirror turns pixels, points and sides, and nothing else") {
+  for (int i = 0; i < facellava::kPoints; ++i) CHECK(mirrored_point(mirrored_point(i)) == i);
+  CHECK(mirrored_point(36) == 45);  // outer corners of the eyes
+  CHECK(mirrored_point(48) == 54);  // of the mouth
+  CHECK(mirrored_point(30) == 30);  // tip of the nose
+  const Generator& g = small_faces();
+  for (std::uint64_t i = 0; i < 6; ++i) {
+    CAPTURE(i);
+    const Sample s = g.face(5, i);
+    const auto two = g.face_and_mirror(5, i);
+    CHECK(same_pixels(two[0].frames[0], s.frames[0]));
+    CHECK_FALSE(same_pixels(two[1].frames[0], mirrored(s.frames[0])));  // another camera
+    CHECK(same_pixels(mirrored(mirrored(s.frames[0])), s.frames[0]));
+    const Labels &a = s.labels, &b = two[1].labels;
+    for (int p = 0; p < facellava::kPoints; ++p) {
+      const Vec2 from = a.points[0][std::size_t(p)], to = b.points[0][std::size_t(mirrored_point(p))];
+      CHECK(from.x + to.x == doctest::Approx(a.side));
+      CHECK(from.y == to.y);
+    }
+    CHECK(b.pose.yaw == -a.pose.yaw);
+    for (int u = 0; u < kAus; ++u) {
+      CHECK(b.expression[Au(u)].left == a.expression[Au(u)].right);
+      CHECK(b.shows(Au(u)) == a.shows(Au(u)));
+    }
+    for (std::size_t k = 0; k < kAttributes; ++k)  // the other camera may have taken the colours
+      if (!(a.has(Attribute::kGreyPicture) || b.has(Attribute::kGreyPicture)))
+        CHECK(a.attributes[k] == b.attributes[k]);
+  }
+}
+
 TEST_CASE("options out of range") {
   CHECK_THROWS_AS(Generator(SYNTHETIC_FACES_RIG, {.side = 8}), Error);
   CHECK_THROWS_AS(Generator(SYNTHETIC_FACES_RIG, {.side = 40, .fake_part = 1.5f}), Error);

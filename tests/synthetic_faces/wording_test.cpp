@@ -52,6 +52,25 @@ void check_exchange(const Labels& l, const Exchange& x) {
 
 }  // namespace
 
+TEST_CASE("further questions about attributes: yes as often as the attribute is there") {
+  int asked = 0, glasses = 0, right = 0;
+  for (std::uint64_t i = 0; i < 2000; ++i) {
+    const Labels l = labels_of(i);
+    const auto all = ask_about(l, 1, Dice(3, i, Stream::kWording), 6);
+    for (const Exchange& x : all) {
+      check_exchange(l, x);
+      CHECK(std::count_if(all.begin(), all.end(), [&](const Exchange& y) { return y.question == x.question; }) == 1);
+      if (x.question.find("glasses") == x.question.npos || x.question.find("sun") != x.question.npos) continue;
+      ++asked;
+      glasses += l.has(Attribute::kEyeglasses);
+      right += x.truth == l.has(Attribute::kEyeglasses);
+    }
+  }
+  CHECK(right == asked);
+  CHECK(asked > 300);
+  CHECK(float(glasses) / float(asked) == doctest::Approx(.23).epsilon(.25));  // of 22 in 100 faces
+}
+
 TEST_CASE("patterns") {
   Dice d(1, 2, Stream::kWording);
   std::set<std::string> said;

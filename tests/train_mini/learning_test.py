@@ -41,7 +41,7 @@ def accuracy(folder, records, landmarks):
     run(TOOL, "train", "--config", folder / f"{name}.json")
     options = [] if landmarks else ["--without-landmarks"]
     table = run(MINI / "train_mini_evaluate", "--model", folder / name / "model", "--count", UNSEEN, "--clips", 0,
-                "--expression-alone", *options)
+                "--up-to", "expression", *options)
     return float(re.search(r"expression of 7, accuracy +\| *([0-9.]+)", table).group(1))
 
 
