@@ -99,8 +99,14 @@ class Conversion(ToolTest):
         self.assertEqual((3, "aligned", 3), (config["eos_token_id"], *(config["facellava"][k] for k in ("crop", "tower_heads"))))
         tensors = read_safetensors(self.folder / "m" / "model.safetensors")
         image = "model.image_tower.image_tower."
-        for name, wanted in ((image + "encoder.layers.1.mlp.fc2.weight", 0.8 / 768**0.5),
-                             ("model.layers.0.self_attn.q_proj.weight", 0.8 / 192**0.5), ("model.mm_projector.0.weight", 0.8 / 192**0.5)):
+        part = 8**-0.5  # of what a block adds: 1 / sqrt(2 layers)
+        for name, wanted in ((image + "encoder.layers.1.mlp.fc1.weight", 0.8 / 192**0.5),
+                             (image + "encoder.layers.1.mlp.fc2.weight", part * 0.8 / 768**0.5),
+                             ("model.layers.0.self_attn.q_proj.weight", 0.8 / 192**0.5),
+                             ("model.layers.0.self_attn.o_proj.weight", part * 0.8 / 192**0.5),
+                             ("model.embed_tokens.weight", 1.1 / 192**0.5),
+                             ("model.mm_projector.0.weight", 0.8 / 192**0.5),
+                             ("model.mm_projector.2.weight", 1.6 / 192**0.5)):
             values = tensors[name].flat()
             self.assertAlmostEqual(wanted, (sum(v * v for v in values) / len(values)) ** 0.5, delta=wanted / 50)
         places = tensors[image + "embeddings.position_embedding.weight"]  # row 2: one patch to the right of the corner
