@@ -12,8 +12,6 @@ using test::OnDevice;
 using test::Random;
 using test::StoredOnDevice;
 
-namespace {}
-
 TEST_CASE("embed and add_rows: every format, odd widths, strides, misaligned matrices, negative ids") {
   ref::Device ref;
   cuda::Device dev(test::kSmallDevice);
